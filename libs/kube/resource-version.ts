@@ -10,3 +10,14 @@ export function parseResourceVersion(text: string): ResourceVersion | undefined 
   const value = Number(text);
   return Number.isSafeInteger(value) ? value : undefined;
 }
+
+/** The same of the decimal digits in bytes [start, end), without making a string; 0 if there are none. */
+export function readResourceVersion(bytes: Uint8Array, start: number, end: number): ResourceVersion | undefined {
+  let value = 0;
+  for (let at = start; at < end; at++) {
+    const digit = (bytes[at] as number) - 0x30;
+    if (digit < 0 || digit > 9) return undefined;
+    value = value * 10 + digit;
+  }
+  return Number.isSafeInteger(value) ? value : undefined;
+}

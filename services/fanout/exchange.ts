@@ -32,18 +32,26 @@ export interface Exchange {
   readonly method: string;
   /** Path and query as sent. */
   readonly url: string;
-  /** Lower case names; HTTP/2 pseudo headers removed (`host` is filled from `:authority`). */
+  /**
+   * Lower case names; HTTP/2 pseudo headers removed (`host` is filled from `:authority`). `impersonate-*` are arrays
+   * with one entry per header line; of several Authorization lines only the first is kept, as in Go.
+   */
   readonly headers: IncomingHttpHeaders;
   readonly httpVersion: '1.1' | '2.0';
   readonly connection: Connection;
   /** The request body; empty stream if none. */
   body(): Readable;
-  /** A whole answer. */
+  /**
+   * A whole answer. Here and below `connection: close` means that no request may follow (GOAWAY on HTTP/2, where 401
+   * implies it); framing headers are the server's own, and nothing but `date` is added. All are void if the client is gone.
+   */
   respond(status: number, headers: ResponseHeaders, body: Buffer | string): void;
-  /** Starts a streamed answer; headers are flushed at once. */
+  /** Starts a streamed answer; headers are flushed at once. Without a body (HEAD, 204, 304) writes are discarded. */
   stream(status: number, headers: ResponseHeaders): ClientStream;
   /** As `stream`, as a Writable for piping a proxied body; trailers, HEAD and 304 are the server's to get right. */
   pipe(status: number, headers: ResponseHeaders, body: Readable): void;
+  /** Unclean end, whether started or not (RST_STREAM, or a destroyed socket). */
+  abort(): void;
   /** Called once when the client is gone or the answer is complete. */
   onClose(callback: () => void): void;
   /** True once headers are out. */

@@ -1,0 +1,199 @@
+import { StatusError, badRequest, expired, objectStatus, tooLarge } from './simulated-status.ts';
+import type { ListOptions, ResourcePath } from './simulated-request.ts';
+import { inScope } from './simulated-selector.ts';
+import { type Collection, type SimulatedStore, type StoredObject, storageKey, VersionTooOld } from './simulated-store.ts';
+import { listHead, listItem, type View } from './simulated-view.ts';
+import { SimulatedWatch } from './simulated-watch.ts';
+
+const INCONSISTENT =
+  'The provided continue parameter is too old to display a consistent list result. You can start a new list without ' +
+  'the continue parameter, or use the continue token in this response to retrieve the remainder of the results. ' +
+  'Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted ' +
+  'between the time the first chunk was returned and now may show up in the list.';
+
+/** How long a request for a version that has not happened waits (protocol L10). */
+const FRESHNESS_WAIT_MS = 3_000;
+/** Chunks of a LIST body; each is written when the one before it was taken. */
+const CHUNK_BYTES = 256 * 1024;
+
+/** Waits until the store has reached a version; false if it did not within the time. */
+export type WaitForVersion = (version: number, milliseconds: number) => Promise<boolean>;
+
+export interface ReadContext {
+  readonly store: SimulatedStore;
+  readonly waitForVersion: WaitForVersion;
+}
+
+/** The chunks of a LIST's body. Throws StatusError. */
+export async function list(
+  { store, waitForVersion }: ReadContext,
+  collection: Collection,
+  options: ListOptions,
+  view: View,
+): Promise<Buffer[]> {
+  const token = options.continueToken === '' ? undefined : decodeToken(options);
+  const wanted = Number(options.resourceVersion);
+  if (wanted > store.resourceVersion && !(await waitForVersion(wanted, FRESHNESS_WAIT_MS))) {
+    throw tooLarge(wanted, store.resourceVersion);
+  }
+  if (options.resourceVersion === '') collection.refresh(store.resourceVersion);
+  const exact = options.match === 'Exact' || (options.match === '' && options.limit > 0 && wanted > 0);
+  const version = token !== undefined && token.version > 0 ? token.version : exact ? wanted : store.resourceVersion;
+  const matching = listAt(collection, version, token).filter((object) => inScope(object, options.scope));
+  const rest = token === undefined ? matching : matching.filter((object) => after(object, token.start));
+  return listBody({ collection, options, view, version, objects: rest });
+}
+
+function listAt(collection: Collection, version: number, token: Token | undefined): StoredObject[] {
+  try {
+    return collection.listAt(version);
+  } catch (error) {
+    if (!(error instanceof VersionTooOld)) throw error;
+    if (token === undefined) throw expired('The resourceVersion for the provided list is too old.');
+    throw expired(INCONSISTENT, { continue: encodeToken(-1, token.start) });
+  }
+}
+
+interface ListBody {
+  readonly collection: Collection;
+  readonly options: ListOptions;
+  readonly view: View;
+  readonly version: number;
+  readonly objects: readonly StoredObject[];
+}
+
+function listBody({ collection, options, view, version, objects }: ListBody): Buffer[] {
+  const { resource } = collection;
+  const paged = options.limit > 0 && options.resourceVersion !== '0' && objects.length > options.limit;
+  const page = paged ? objects.slice(0, options.limit) : objects;
+  const last = page.at(-1);
+  const whole = options.scope.labels.length === 0 && options.scope.fields.length === 0;
+  const metadata = {
+    resourceVersion: String(version),
+    ...(paged && last !== undefined ? { continue: encodeToken(version, `${storageKey(last)}\u0000`) } : {}),
+    ...(paged && whole ? { remainingItemCount: objects.length - page.length } : {}),
+  };
+  const chunks: Buffer[] = [];
+  let parts: Buffer[] = [Buffer.from(listHead(resource, view, metadata))];
+  let bytes = 0;
+  page.forEach((object, index) => {
+    if (index > 0) parts.push(COMMA);
+    const item = listItem(object.bytes, resource, view);
+    parts.push(item);
+    bytes += item.length;
+    if (bytes >= CHUNK_BYTES) {
+      chunks.push(Buffer.concat(parts));
+      parts = [];
+      bytes = 0;
+    }
+  });
+  parts.push(TAIL);
+  chunks.push(Buffer.concat(parts));
+  return chunks;
+}
+
+const COMMA = Buffer.from(',');
+const TAIL = Buffer.from(']}\n');
+
+interface Token {
+  readonly version: number;
+  /** The first key of the page. */
+  readonly start: string;
+}
+
+/** The token's published form (protocol L13). */
+function encodeToken(version: number, start: string): string {
+  return Buffer.from(JSON.stringify({ v: 'meta.k8s.io/v1', rv: version, start: `/${start}` })).toString('base64url');
+}
+
+function decodeToken({ continueToken, resourceVersion, scope }: ListOptions): Token {
+  if (resourceVersion !== '' && resourceVersion !== '0') {
+    throw badRequest('specifying resource version is not allowed when using continue');
+  }
+  try {
+    const token = JSON.parse(Buffer.from(continueToken, 'base64url').toString()) as { v: string; rv: number; start: string };
+    if (token.v !== 'meta.k8s.io/v1' || !Number.isInteger(token.rv) || token.rv === 0) throw new TypeError('incorrect version');
+    const start = token.start.replace(/^\//, '');
+    const relative = scope.namespace === undefined || start.startsWith(`${scope.namespace}/`) ? start : `${scope.namespace}/${start}`;
+    return { version: token.rv, start: relative };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw badRequest(`invalid continue token: continue key is not valid: ${reason}`);
+  }
+}
+
+function after(object: StoredObject, start: string): boolean {
+  return Buffer.compare(Buffer.from(storageKey(object)), Buffer.from(start)) >= 0;
+}
+
+/** One object. Throws StatusError 404. */
+export function getObject(collection: Collection, target: ResourcePath): StoredObject {
+  const object = collection.get(storageKey(target));
+  if (object !== undefined) return object;
+  const { group, resource } = collection.resource;
+  throw objectStatus(404, 'NotFound', {
+    message: `${resource}${group === '' ? '' : `.${group}`} "${target.name}" not found`,
+    name: target.name,
+    group,
+    resource,
+  });
+}
+
+/**
+ * Starts a watch. Throws StatusError for what upstream reports inside the stream: 410 (W8) and 504 (W5).
+ */
+export async function startWatch(
+  { store, waitForVersion }: ReadContext,
+  collection: Collection,
+  options: ListOptions,
+  view: View,
+): Promise<SimulatedWatch> {
+  const wanted = Number(options.resourceVersion);
+  const { scope } = options;
+  const fresh = options.resourceVersion === '' || options.resourceVersion === '0';
+  if (!options.initialEvents && !fresh) {
+    return new SimulatedWatch({
+      collection,
+      scope,
+      view,
+      initial: [],
+      position: positionAfter(collection, wanted),
+      after: wanted,
+      endBookmark: undefined,
+    });
+  }
+  if (wanted > store.resourceVersion && !(await waitForVersion(wanted, FRESHNESS_WAIT_MS))) {
+    throw tooLarge(wanted, store.resourceVersion);
+  }
+  if (options.resourceVersion === '') collection.refresh(store.resourceVersion);
+  const version = Math.max(collection.freshness, wanted);
+  // Without initial events a version of "0" or "" means: from now on; upstream's old form still sends the objects (W3, W6).
+  const silent = !options.initialEvents && options.match === 'NotOlderThan';
+  return new SimulatedWatch({
+    collection,
+    scope,
+    view,
+    initial: silent ? [] : collection.list().filter((object) => inScope(object, scope)),
+    position: collection.head,
+    after: version,
+    endBookmark: options.initialEvents && options.bookmarks ? version : undefined,
+  });
+}
+
+function positionAfter(collection: Collection, version: number): number {
+  try {
+    return collection.positionAfter(version);
+  } catch (error) {
+    if (error instanceof VersionTooOld) throw expired(error.message);
+    throw error;
+  }
+}
+
+/** Upstream's answer to a method that a path does not have. */
+export function methodNotAllowed(): StatusError {
+  return new StatusError(405, {
+    reason: 'MethodNotAllowed',
+    message: 'the server does not allow this method on the requested resource',
+    details: {},
+  });
+}

@@ -1,0 +1,60 @@
+import type { Lane } from '@dogwatch/kube/lane.ts';
+import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
+import type { Change } from '@dogwatch/watch/watch-cache.ts';
+import type { Envelope } from './envelope.ts';
+
+/** Name and version of every object of a lane, as a consistent list upstream gave them. */
+export interface LaneInventory {
+  readonly rv: ResourceVersion;
+  /** By object key. */
+  readonly objects: ReadonlyMap<string, { readonly uid: string; readonly rv: ResourceVersion }>;
+}
+
+/** What followers of a lane may ask its ingest, and what they get. Rejections carry a StatusError. */
+export interface LaneRequests {
+  /** Starts reading the lane if it is not read; replies after its listing was published. */
+  open: { request: { readonly lane: Lane }; reply: void };
+  /** Stops reading the lane. */
+  close: { request: { readonly lane: Lane }; reply: void };
+  /** Publishes a listing again, because a follower found a gap. */
+  repair: { request: { readonly lane: Lane }; reply: void };
+  /**
+   * Asks upstream for its present version and sees to it that the lane's watermark gets there. With `inventory` the
+   * reply says what there is at that version, so that a quiet lane need not wait.
+   */
+  fence: {
+    request: { readonly lane: Lane; readonly inventory: boolean };
+    reply: { readonly rv: ResourceVersion; readonly inventory: LaneInventory | undefined };
+  };
+  /** Changes in (from, to] from upstream's own window; undefined if upstream says they are gone. */
+  backfill: {
+    request: { readonly lane: Lane; readonly from: ResourceVersion; readonly to: ResourceVersion };
+    reply: readonly Change[] | undefined;
+  };
+}
+
+export type LaneRequestKind = keyof LaneRequests;
+
+/**
+ * A log of facts between the parts of dogwatch. Envelopes of one track are delivered in the order published, each to
+ * every follower; a follower that is away misses them, and finds out by the chain of positions.
+ */
+export interface Bus {
+  publish(track: string, envelope: Envelope): void;
+  /** Delivers envelopes published from now on; returns how to stop. */
+  follow(track: string, onEnvelope: (envelope: Envelope) => void): () => void;
+  request<K extends LaneRequestKind>(kind: K, request: LaneRequests[K]['request']): Promise<LaneRequests[K]['reply']>;
+  /** Answers requests of one kind; returns how to stop. One server a kind. */
+  serve<K extends LaneRequestKind>(
+    kind: K,
+    handler: (request: LaneRequests[K]['request']) => Promise<LaneRequests[K]['reply']>,
+  ): () => void;
+}
+
+/** A request of this kind has no server: the part that answers it is not running. */
+export class NoResponder extends Error {
+  readonly code = 'NoResponder';
+  constructor(kind: LaneRequestKind) {
+    super(`nobody on the bus answers "${kind}" requests: is the ingest running?`);
+  }
+}

@@ -1,0 +1,44 @@
+import { type Bus, type LaneRequestKind, type LaneRequests, NoResponder } from './bus.ts';
+import type { Envelope } from './envelope.ts';
+
+type Handler = (request: never) => Promise<unknown>;
+
+/** The bus inside one process: delivery is a function call, so there is no queue to bound and nothing to lose. */
+export class MemoryBus implements Bus {
+  readonly #followers = new Map<string, Set<(envelope: Envelope) => void>>();
+  readonly #handlers = new Map<LaneRequestKind, Handler>();
+
+  publish(track: string, envelope: Envelope): void {
+    for (const onEnvelope of this.#followers.get(track) ?? []) onEnvelope(envelope);
+  }
+
+  follow(track: string, onEnvelope: (envelope: Envelope) => void): () => void {
+    const followers = this.#followers.get(track) ?? new Set();
+    this.#followers.set(track, followers);
+    followers.add(onEnvelope);
+    return () => {
+      followers.delete(onEnvelope);
+      if (followers.size === 0) this.#followers.delete(track);
+    };
+  }
+
+  async request<K extends LaneRequestKind>(
+    kind: K,
+    request: LaneRequests[K]['request'],
+  ): Promise<LaneRequests[K]['reply']> {
+    const handler = this.#handlers.get(kind);
+    if (handler === undefined) throw new NoResponder(kind);
+    return (await handler(request as never)) as LaneRequests[K]['reply'];
+  }
+
+  serve<K extends LaneRequestKind>(
+    kind: K,
+    handler: (request: LaneRequests[K]['request']) => Promise<LaneRequests[K]['reply']>,
+  ): () => void {
+    if (this.#handlers.has(kind)) throw new Error(`"${kind}" requests are answered already`);
+    this.#handlers.set(kind, handler as Handler);
+    return () => {
+      if (this.#handlers.get(kind) === (handler as Handler)) this.#handlers.delete(kind);
+    };
+  }
+}

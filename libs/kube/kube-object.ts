@@ -1,0 +1,73 @@
+import type { FieldPath } from './field-path.ts';
+import type { Encoding } from './lane.ts';
+import { scanField, scanLabels, scanObject } from './object-scanner.ts';
+import type { ResourceVersion } from './resource-version.ts';
+
+/** One version of one object: its attributes, and the bytes upstream sent for it in a watch event. Immutable. */
+export interface KubeObject {
+  /** `namespace/name`, or `name` for cluster-scoped resources: upstream's storage order (protocol row L15). */
+  readonly key: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly rv: ResourceVersion;
+  readonly bytes: Buffer;
+  /** Value of the resource's indexed field (spec.nodeName of pods), "" if it has none. */
+  readonly indexed: string;
+}
+
+/** What of a resource its objects can be selected by, beside their metadata. */
+export interface ObjectSchema {
+  readonly encoding: Encoding;
+  readonly fields: ReadonlyMap<string, FieldPath>;
+  /** The field label under which watchers are indexed, if the resource has one. */
+  readonly indexedField: string | undefined;
+}
+
+/** Scans `bytes`, which the object then owns: they must not be a view into a buffer that is reused or much larger. */
+export function kubeObject(schema: ObjectSchema, bytes: Buffer): KubeObject {
+  const { namespace, name, uid, resourceVersion } = scanObject(schema.encoding, bytes);
+  const path = schema.indexedField === undefined ? undefined : schema.fields.get(schema.indexedField);
+  return {
+    key: namespace === '' ? name : `${namespace}/${name}`,
+    namespace,
+    name,
+    uid,
+    rv: resourceVersion,
+    bytes,
+    indexed: path === undefined ? '' : scanField(schema.encoding, bytes, path),
+  };
+}
+
+const NO_LABELS: ReadonlyMap<string, string> = new Map();
+
+/** The selectable attributes of one object, scanned when first asked for and kept only as long as this is. */
+export class Attributes {
+  readonly object: KubeObject;
+  readonly #schema: ObjectSchema;
+  #labels: ReadonlyMap<string, string> = NO_LABELS;
+  #scanned = false;
+
+  constructor(schema: ObjectSchema, object: KubeObject) {
+    this.object = object;
+    this.#schema = schema;
+  }
+
+  labels(): ReadonlyMap<string, string> {
+    if (!this.#scanned) {
+      this.#labels = scanLabels(this.#schema.encoding, this.object.bytes);
+      this.#scanned = true;
+    }
+    return this.#labels;
+  }
+
+  /** Value of a field label of the schema; "" where the object does not set it, as upstream has it. */
+  field(label: string): string {
+    if (label === 'metadata.name') return this.object.name;
+    if (label === 'metadata.namespace') return this.object.namespace;
+    if (label === this.#schema.indexedField) return this.object.indexed;
+    const path = this.#schema.fields.get(label);
+    if (path === undefined) throw new Error(`field label ${label} was not checked against the schema`);
+    return scanField(this.#schema.encoding, this.object.bytes, path);
+  }
+}

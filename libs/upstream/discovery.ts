@@ -1,0 +1,126 @@
+import { StatusError, serviceUnavailable } from '@dogwatch/kube/status.ts';
+import { type GroupVersionResource, apiVersionOf, groupVersionPath } from '@dogwatch/kube/group-resource.ts';
+import { requestJson } from './request-json.ts';
+import type { Upstream } from './upstream.ts';
+
+/** What upstream's discovery says of a resource. */
+export interface ResourceInfo {
+  readonly kind: string;
+  readonly namespaced: boolean;
+  /** Has list and watch among its verbs. */
+  readonly watchable: boolean;
+  /** Served by upstream itself, not by an aggregated API server, whose versions are opaque. */
+  readonly local: boolean;
+  /** Defined by a CustomResourceDefinition. */
+  readonly custom: boolean;
+}
+
+const TIMEOUT_MS = 10_000;
+/** A request for an unknown resource makes discovery be read again, but no more often than this. */
+const REFRESH_INTERVAL_MS = 1_000;
+/** What is known is read again after this long, so that a resource that went is noticed. */
+const STALE_MS = 60_000;
+
+interface ApiService {
+  metadata: { labels?: Record<string, string> };
+  spec: { group?: string; version?: string; service?: unknown };
+}
+
+interface DiscoveredResource {
+  name: string;
+  kind: string;
+  namespaced: boolean;
+  verbs: readonly string[];
+}
+
+/** Which resources upstream serves. New ones are found when they are first asked for. */
+export class Discovery {
+  readonly #upstream: Upstream;
+  readonly #now: () => number;
+  #resources: ReadonlyMap<string, ResourceInfo> = new Map();
+  #readAt = Number.NEGATIVE_INFINITY;
+  #reading: Promise<void> | undefined;
+
+  constructor(upstream: Upstream, now: () => number) {
+    this.#upstream = upstream;
+    this.#now = now;
+  }
+
+  /** Undefined if upstream has no such resource. Rejects with a 503 StatusError while upstream cannot be asked. */
+  async lookup(resource: GroupVersionResource): Promise<ResourceInfo | undefined> {
+    const key = keyOf(resource);
+    const age = this.#now() - this.#readAt;
+    const known = this.#resources.get(key);
+    if (known !== undefined) {
+      // What is known keeps being served while upstream is away; the lane itself notices if the resource went.
+      if (age > STALE_MS) this.refresh().catch(() => undefined);
+      return known;
+    }
+    if (age < REFRESH_INTERVAL_MS) return undefined;
+    await this.refresh();
+    return this.#resources.get(key);
+  }
+
+  /** Reads discovery anew; one reading for all who ask meanwhile. */
+  refresh(): Promise<void> {
+    this.#reading ??= this.#read().finally(() => (this.#reading = undefined));
+    return this.#reading;
+  }
+
+  async #read(): Promise<void> {
+    const services = new Map<string, ApiService>();
+    for (const service of await this.#apiServices()) {
+      services.set(apiVersionOf({ group: service.spec.group ?? '', version: service.spec.version ?? '' }), service);
+    }
+    const resources = new Map<string, ResourceInfo>();
+    for (const groupVersion of await this.#groupVersions()) {
+      const service = services.get(apiVersionOf(groupVersion));
+      const origin = {
+        local: service?.spec.service === undefined || service.spec.service === null,
+        custom: service?.metadata.labels?.['kube-aggregator.kubernetes.io/automanaged'] === 'true',
+      };
+      for (const { name, kind, namespaced, verbs } of groupVersion.resources) {
+        const watchable = verbs.includes('list') && verbs.includes('watch');
+        resources.set(keyOf({ ...groupVersion, resource: name }), { kind, namespaced, watchable, ...origin });
+      }
+    }
+    this.#resources = resources;
+    this.#readAt = this.#now();
+  }
+
+  async #apiServices(): Promise<readonly ApiService[]> {
+    const body = await this.#get('/apis/apiregistration.k8s.io/v1/apiservices');
+    return (body as { items?: ApiService[] } | undefined)?.items ?? [];
+  }
+
+  async #groupVersions(): Promise<{ group: string; version: string; resources: readonly DiscoveredResource[] }[]> {
+    const found: { group: string; version: string }[] = [];
+    const core = (await this.#get('/api')) as { versions?: string[] } | undefined;
+    for (const version of core?.versions ?? []) found.push({ group: '', version });
+    const groups = (await this.#get('/apis')) as
+      { groups?: { name: string; versions: { version: string }[] }[] } | undefined;
+    for (const { name, versions } of groups?.groups ?? []) {
+      for (const { version } of versions) found.push({ group: name, version });
+    }
+    return await Promise.all(
+      found.map(async (groupVersion) => {
+        const list = (await this.#get(groupVersionPath(groupVersion))) as
+          { resources?: DiscoveredResource[] } | undefined;
+        return { ...groupVersion, resources: list?.resources ?? [] };
+      }),
+    );
+  }
+
+  /** Undefined where upstream has nothing (an aggregated API that is down must not hide the others). */
+  async #get(path: string): Promise<unknown> {
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const { status, body } = await requestJson(this.#upstream, { path, signal, timeoutMs: TIMEOUT_MS });
+    if (status === 200) return body;
+    if (status === 404 || status === 503) return undefined;
+    throw new StatusError(serviceUnavailable(`upstream answered ${status} to discovery (GET ${path})`));
+  }
+}
+
+function keyOf({ group, version, resource }: GroupVersionResource): string {
+  return `${group}/${version}/${resource}`;
+}

@@ -1,0 +1,75 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { ObjectStore, compareKeys } from './object-store.ts';
+import { pod } from './test-objects.ts';
+
+describe('ObjectStore', () => {
+  test('keeps upstream order: - and . sort before the slash after a namespace (row L15)', () => {
+    const store = new ObjectStore();
+    for (const namespace of ['a', 'a-b', 'a.b', 'aa']) store.set(pod('x', 1, { namespace }));
+    expect([...store.snapshot().range()].map(({ key }) => key)).toEqual(['a-b/x', 'a.b/x', 'a/x', 'aa/x']);
+  });
+
+  test('a snapshot does not change with the store', () => {
+    const store = new ObjectStore();
+    for (let i = 0; i < 2000; i++) store.set(pod(`p${String(i).padStart(5, '0')}`, i + 1));
+    const before = store.snapshot();
+    store.delete('default/p00100');
+    store.set(pod('p00200', 9999));
+    store.set(pod('zzz', 9999));
+    expect(before.get('default/p00100')?.rv).toBe(101);
+    expect(before.get('default/p00200')?.rv).toBe(201);
+    expect(before.get('default/zzz')).toBeUndefined();
+    expect([...before.range()]).toHaveLength(2000);
+    expect(store.size).toBe(2000);
+  });
+
+  test('a namespace is a range, and ends where the next begins', () => {
+    const store = new ObjectStore();
+    for (const namespace of ['a', 'a-b', 'ab', 'b']) {
+      for (const name of ['x', 'y']) store.set(pod(name, 1, { namespace }));
+    }
+    expect([...store.snapshot().range('a/')].map(({ key }) => key)).toEqual(['a/x', 'a/y']);
+  });
+
+  test('keys are ordered by their UTF-8 bytes', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme' }), fc.string({ unit: 'grapheme' }), (a, b) => {
+        expect(Math.sign(compareKeys(a, b))).toBe(Buffer.compare(Buffer.from(a), Buffer.from(b)));
+      }),
+    );
+  });
+
+  test('any sequence of puts, deletes and snapshots equals the same on a plain map', () => {
+    const step = fc.record({
+      kind: fc.constantFrom('set', 'set', 'set', 'delete', 'snapshot'),
+      name: fc.integer({ min: 0, max: 1500 }),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 1, maxLength: 3000 }), (steps) => {
+        const store = new ObjectStore();
+        const model = new Map<string, number>();
+        const snapshots: [ReturnType<ObjectStore['snapshot']>, Map<string, number>][] = [];
+        for (const [rv, { kind, name }] of steps.entries()) {
+          const object = pod(`p${name}`, rv + 1);
+          if (kind === 'set') {
+            expect(store.set(object)?.rv).toBe(model.get(object.key));
+            model.set(object.key, rv + 1);
+          } else if (kind === 'delete') {
+            expect(store.delete(object.key)?.rv).toBe(model.get(object.key));
+            model.delete(object.key);
+          } else if (snapshots.length < 5) {
+            snapshots.push([store.snapshot(), new Map(model)]);
+          }
+        }
+        snapshots.push([store.snapshot(), model]);
+        for (const [snapshot, expected] of snapshots) {
+          const found = [...snapshot.range()].map(({ key, rv }) => [key, rv]);
+          expect(found).toEqual([...expected].sort(([a], [b]) => compareKeys(a, b)));
+        }
+        expect(store.size).toBe(model.size);
+      }),
+      { numRuns: 30 },
+    );
+  });
+});

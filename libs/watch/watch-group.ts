@@ -1,0 +1,141 @@
+import { Attributes } from '@dogwatch/kube/kube-object.ts';
+import type { Encoding } from '@dogwatch/kube/lane.ts';
+import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
+import type { WindowEntry } from './event-window.ts';
+import type { Interest } from './interest.ts';
+import type { WatchCache } from './watch-cache.ts';
+import type { Watcher } from './watcher.ts';
+
+/** A framed buffer in a group's log. Shared by all members: its bytes must not change. */
+interface LogEntry {
+  /** Sequence number in the window of the change it frames, or of the change a bookmark follows. */
+  readonly sequence: number;
+  readonly rv: ResourceVersion;
+  readonly bookmark: boolean;
+  readonly bytes: Buffer;
+}
+
+/** Frames joined into one write never exceed this, unless a single frame does. */
+const CHUNK_BYTES_MAX = 64 * 1024;
+
+/**
+ * All watchers of one lane with the same interest. The interest is evaluated once per change, the result is framed
+ * once, and members walk the log of frames at their own pace: a slow one costs nothing but its cursor. Bookmarks are
+ * entries of the log, so one can never overtake the events it vouches for (promise I3).
+ */
+export class WatchGroup {
+  readonly interest: Interest;
+  readonly members = new Set<Watcher>();
+  readonly #cache: WatchCache;
+  #log: LogEntry[] = [];
+  #base = 0;
+  /** The log holds every matching change from this window sequence number on. */
+  #covers: number;
+  #chunk: { from: number; to: number; bytes: Buffer } | undefined;
+
+  constructor(interest: Interest, cache: WatchCache) {
+    this.interest = interest;
+    this.#cache = cache;
+    this.#covers = cache.window.end;
+  }
+
+  get encoding(): Encoding {
+    return this.#cache.schema.encoding;
+  }
+
+  /** Index of the oldest entry still held. */
+  get first(): number {
+    return this.#base;
+  }
+
+  /** Index the next entry will get. */
+  get end(): number {
+    return this.#base + this.#log.length;
+  }
+
+  at(index: number): LogEntry | undefined {
+    return this.#log[index - this.#base];
+  }
+
+  /** Appends the frame of a change if it is of interest; true if it was. */
+  offer(sequence: number, entry: WindowEntry, now: Attributes, before: Attributes | undefined): boolean {
+    const bytes = this.interest.frameOf(entry, now, before);
+    if (bytes === undefined) return false;
+    this.#log.push({ sequence, rv: entry.rv, bookmark: false, bytes });
+    return true;
+  }
+
+  /** Appends a bookmark at `rv`, which everything in the log so far is at or below. */
+  bookmark(rv: ResourceVersion, bytes: Buffer): void {
+    this.#log.push({ sequence: this.#cache.window.end, rv, bookmark: true, bytes });
+  }
+
+  /**
+   * Index in the log from which all changes from window sequence `sequence` on are found. A log that is younger is
+   * extended backwards, once for all who resume.
+   */
+  indexFrom(sequence: number): number {
+    if (sequence < this.#covers) this.#extend(sequence);
+    let low = 0;
+    let high = this.#log.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#log[middle]!.sequence < sequence) low = middle + 1;
+      else high = middle;
+    }
+    return this.#base + low;
+  }
+
+  /** Lets go of frames whose change the window has evicted. */
+  trim(): void {
+    const { first } = this.#cache.window;
+    let cut = 0;
+    while (cut < this.#log.length && this.#log[cut]!.sequence < first) cut++;
+    if (cut === 0) return;
+    this.#log.splice(0, cut);
+    this.#base += cut;
+    this.#chunk = undefined;
+    this.#covers = Math.max(this.#covers, first);
+  }
+
+  /** Changes were evicted before they could be offered: every cursor is overrun. */
+  lose(): void {
+    this.#base = this.end + 1;
+    this.#log = [];
+    this.#covers = this.#cache.window.end;
+    this.#chunk = undefined;
+  }
+
+  /** Frames from `from` on joined for one write, made once for all members that stand at the same place. */
+  chunk(from: number): { readonly to: number; readonly bytes: Buffer } {
+    const kept = this.#chunk;
+    if (kept?.from === from && kept.to === this.end) return kept;
+    const parts: Buffer[] = [];
+    let length = 0;
+    let to = from;
+    for (; to < this.end; to++) {
+      const { bytes } = this.at(to)!;
+      if (parts.length > 0 && length + bytes.length > CHUNK_BYTES_MAX) break;
+      parts.push(bytes);
+      length += bytes.length;
+    }
+    const chunk = { from, to, bytes: parts.length === 1 ? parts[0]! : Buffer.concat(parts, length) };
+    if (to === this.end) this.#chunk = chunk;
+    return chunk;
+  }
+
+  #extend(sequence: number): void {
+    const { window, schema } = this.#cache;
+    const found: LogEntry[] = [];
+    for (let at = sequence; at < this.#covers; at++) {
+      const entry = window.at(at);
+      const before = entry.previous === undefined ? undefined : new Attributes(schema, entry.previous);
+      const bytes = this.interest.frameOf(entry, new Attributes(schema, entry.object), before);
+      if (bytes === undefined) continue;
+      found.push({ sequence: at, rv: entry.rv, bookmark: false, bytes });
+    }
+    this.#log = [...found, ...this.#log];
+    this.#base -= found.length;
+    this.#covers = sequence;
+  }
+}

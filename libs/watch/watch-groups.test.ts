@@ -1,0 +1,228 @@
+import { frameBookmark, minimalBookmark } from '@dogwatch/kube/event-framer.ts';
+import { describe, expect, test } from 'vitest';
+import type { Interest } from './interest.ts';
+import { change, eventsIn, interest, pod, podSchema } from './test-objects.ts';
+import { type Change, type Listing, WatchCache } from './watch-cache.ts';
+import { WatchGroups } from './watch-groups.ts';
+import type { PumpResult, Watcher, WatchStart } from './watcher.ts';
+
+const TEMPLATE = minimalBookmark('json', 'Pod', 'v1');
+
+/** A client: takes `capacity` writes, then blocks until it is drained. */
+class Client {
+  readonly watcher: Watcher;
+  readonly wakes: { count: number };
+  capacity = Number.POSITIVE_INFINITY;
+  #received: string[] = [];
+
+  constructor(groups: WatchGroups, asked: Interest, start: WatchStart, allowBookmarks = true) {
+    const wakes = { count: 0 };
+    this.wakes = wakes;
+    this.watcher = groups.join(asked, { start, allowBookmarks, owner: { wake: () => wakes.count++ } });
+  }
+
+  pump(): PumpResult {
+    return this.watcher.pump({
+      write: (bytes) => {
+        this.#received.push(...eventsIn(bytes));
+        return --this.capacity > 0;
+      },
+    });
+  }
+
+  /** Everything received since this was last asked. */
+  received(): string[] {
+    this.pump();
+    return this.#received.splice(0);
+  }
+}
+
+class Lane {
+  readonly cache: WatchCache;
+  readonly groups: WatchGroups;
+
+  constructor(listing: Listing, windowBytes = 1024 * 1024) {
+    this.cache = new WatchCache(podSchema, listing, windowBytes);
+    this.groups = new WatchGroups(this.cache);
+  }
+
+  change(...changes: Change[]): void {
+    this.cache.apply({ previous: this.cache.position, changes });
+  }
+
+  bookmark(quiet: boolean): void {
+    this.groups.bookmark(quiet, (rv) => frameBookmark(TEMPLATE, rv, false));
+  }
+
+  resume(asked: Interest, rv: number, allowBookmarks = true): Client {
+    const since = this.cache.since(rv);
+    if (since.kind === 'expired') throw new Error(`${rv} is expired`);
+    return new Client(this.groups, asked, { kind: 'resume', sequence: since.sequence, rv }, allowBookmarks);
+  }
+
+  initial(asked: Interest, rv = this.cache.watermark): Client {
+    const end = frameBookmark(TEMPLATE, rv, true);
+    return new Client(this.groups, asked, { kind: 'initial', snapshot: this.cache.snapshot(), rv, end });
+  }
+}
+
+describe('what a watch is sent', () => {
+  test('initial events in key order with their own versions, the end bookmark, then what comes', () => {
+    const lane = new Lane({ rv: 10, objects: [pod('b', 3), pod('a', 9), pod('c', 1, { namespace: 'other' })] });
+    const client = lane.initial(interest({ namespace: 'default' }));
+    expect(client.received()).toEqual(['ADDED a@9', 'ADDED b@3', 'BOOKMARK @10']);
+    lane.change(change('MODIFIED', pod('a', 11)), change('MODIFIED', pod('c', 12, { namespace: 'other' })));
+    expect(client.received()).toEqual(['MODIFIED a@11']);
+  });
+
+  test('W15: entering a selector is ADDED, leaving it DELETED with the previous object at the new version', () => {
+    const lane = new Lane({ rv: 10, objects: [] });
+    const client = lane.resume(interest({ labels: 'app=web' }), 10);
+    const web = { labels: { app: 'web' } };
+    lane.change(
+      change('ADDED', pod('a', 11)),
+      change('MODIFIED', pod('a', 12, web)),
+      change('MODIFIED', pod('a', 13, web)),
+      change('MODIFIED', pod('a', 14, { labels: { app: 'db' } })),
+      change('MODIFIED', pod('a', 15, web)),
+      change('DELETED', pod('a', 16, web)),
+    );
+    expect(client.received()).toEqual(['ADDED a@12', 'MODIFIED a@13', 'DELETED a@14', 'ADDED a@15', 'DELETED a@16']);
+  });
+
+  test('an object that left a selector before a resume is told as gone', () => {
+    const lane = new Lane({ rv: 10, objects: [pod('a', 5, { node: 'n1' })] });
+    lane.change(change('MODIFIED', pod('a', 11, { node: 'n2' })));
+    expect(lane.resume(interest({ fields: 'spec.nodeName=n1' }), 10).received()).toEqual(['DELETED a@11']);
+    expect(lane.resume(interest({ fields: 'spec.nodeName=n2' }), 10).received()).toEqual(['ADDED a@11']);
+  });
+
+  test('watches of one node are found by index, whatever the other selectors', () => {
+    const lane = new Lane({ rv: 10, objects: [] });
+    const mine = lane.resume(interest({ fields: 'spec.nodeName=n1' }), 10);
+    const other = lane.resume(interest({ fields: 'spec.nodeName=n2' }), 10);
+    const named = lane.resume(interest({ namespace: 'default', name: 'a', fields: 'metadata.name=a' }), 10);
+    lane.change(change('ADDED', pod('a', 11, { node: 'n1' })), change('ADDED', pod('b', 12, { node: 'n1' })));
+    expect(other.wakes.count).toBe(0);
+    expect(mine.received()).toEqual(['ADDED a@11', 'ADDED b@12']);
+    expect(named.received()).toEqual(['ADDED a@11']);
+  });
+
+  test('W7: a watch from a version not reached yet hides what comes up to it', () => {
+    const lane = new Lane({ rv: 10, objects: [] });
+    const client = lane.resume(interest(), 12);
+    lane.change(change('ADDED', pod('a', 11)), change('ADDED', pod('b', 12)), change('ADDED', pod('c', 13)));
+    expect(client.received()).toEqual(['ADDED c@13']);
+  });
+
+  test('a fence above the watermark hides what comes up to it behind the initial events', () => {
+    const lane = new Lane({ rv: 10, objects: [pod('a', 5)] });
+    const client = lane.initial(interest(), 15);
+    expect(client.received()).toEqual(['ADDED a@5', 'BOOKMARK @15']);
+    lane.change(change('ADDED', pod('flash', 12)), change('DELETED', pod('flash', 13)), change('ADDED', pod('b', 16)));
+    expect(client.received()).toEqual(['ADDED b@16']);
+  });
+
+  test('events of one version that come after a snapshot within it are not lost', () => {
+    const lane = new Lane({ rv: 10, objects: [pod('a', 1), pod('b', 2)] });
+    lane.change(change('DELETED', pod('a', 11)));
+    const client = lane.initial(interest());
+    lane.change(change('DELETED', pod('b', 11)));
+    expect(client.received()).toEqual(['ADDED b@2', 'BOOKMARK @11', 'DELETED b@11']);
+  });
+
+  test('a repair reaches open watches: deletes first, then changes', () => {
+    const lane = new Lane({ rv: 10, objects: [pod('a', 1), pod('b', 2)] });
+    const client = lane.resume(interest(), 10);
+    lane.cache.repair({ rv: 20, objects: [pod('b', 15)] });
+    expect(client.received()).toEqual(['DELETED a@10', 'MODIFIED b@15']);
+  });
+});
+
+describe('I3: bookmarks', () => {
+  test('a bookmark comes behind what a lagging cursor has yet to send', () => {
+    const lane = new Lane({ rv: 10, objects: [] });
+    const client = lane.resume(interest(), 10);
+    lane.change(change('ADDED', pod('a', 11)), change('ADDED', pod('b', 12)));
+    lane.bookmark(true);
+    client.capacity = 1;
+    expect(client.pump()).toBe('blocked');
+    client.capacity = 10;
+    expect(client.received().at(-1)).toBe('BOOKMARK @12');
+  });
+
+  test('on a busy lane it waits for the next version, which proves the one before complete', () => {
+    const lane = new Lane({ rv: 10, objects: [] });
+    const client = lane.resume(interest(), 10);
+    lane.change(change('ADDED', pod('a', 11)));
+    lane.bookmark(false);
+    expect(client.received()).toEqual(['ADDED a@11']);
+    lane.change(change('ADDED', pod('b', 11)), change('ADDED', pod('c', 12)));
+    expect(client.received()).toEqual(['ADDED b@11', 'BOOKMARK @11', 'ADDED c@12']);
+  });
+
+  test('none goes to a watch that did not ask, or that began at its version', () => {
+    const lane = new Lane({ rv: 10, objects: [] });
+    const without = lane.resume(interest(), 10, false);
+    const fresh = lane.resume(interest(), 10);
+    lane.bookmark(true);
+    expect(without.received()).toEqual([]);
+    expect(fresh.received()).toEqual([]);
+  });
+});
+
+describe('slow and young watchers', () => {
+  test('I8: one that does not read keeps its place and holds nobody up', () => {
+    const lane = new Lane({ rv: 10, objects: [] });
+    const slow = lane.resume(interest(), 10);
+    const quick = lane.resume(interest(), 10);
+    slow.capacity = 1;
+    lane.change(change('ADDED', pod('a', 11)));
+    expect(slow.pump()).toBe('blocked');
+    lane.change(change('ADDED', pod('b', 12)));
+    expect(quick.received()).toEqual(['ADDED a@11', 'ADDED b@12']);
+    slow.capacity = 10;
+    expect(slow.received()).toEqual(['ADDED a@11', 'ADDED b@12']);
+  });
+
+  test('one the window has moved past is overrun, and not sent what comes after the hole', () => {
+    const lane = new Lane({ rv: 10, objects: [] }, 3_000);
+    const slow = lane.resume(interest(), 10);
+    for (let rv = 11; rv < 40; rv++) lane.change(change('MODIFIED', pod('a', rv)));
+    lane.groups.trim();
+    expect(slow.pump()).toBe('overrun');
+    expect(slow.received()).toEqual([]);
+  });
+
+  test('a repair larger than the window ends the watches rather than leave a hole', () => {
+    const lane = new Lane({ rv: 10, objects: [] }, 3_000);
+    const client = lane.resume(interest(), 10);
+    lane.cache.repair({ rv: 100, objects: Array.from({ length: 50 }, (_, i) => pod(`p${i}`, 20 + i)) });
+    expect(client.pump()).toBe('overrun');
+  });
+
+  test('a young interest is filled from the window, once for all who resume', () => {
+    const lane = new Lane({ rv: 10, objects: [] });
+    const early = lane.resume(interest(), 10);
+    lane.change(change('ADDED', pod('a', 11, { node: 'n1' })), change('ADDED', pod('b', 12)));
+    const asked = interest({ fields: 'spec.nodeName=n1' });
+    const first = lane.resume(asked, 11);
+    lane.change(change('MODIFIED', pod('a', 13, { node: 'n1' })));
+    const second = lane.resume(asked, 10);
+    expect(second.watcher.group).toBe(first.watcher.group);
+    expect(first.received()).toEqual(['MODIFIED a@13']);
+    expect(second.received()).toEqual(['ADDED a@11', 'MODIFIED a@13']);
+    expect(early.received()).toHaveLength(3);
+  });
+
+  test('a group goes with its last member', () => {
+    const lane = new Lane({ rv: 10, objects: [] });
+    const client = lane.resume(interest(), 10);
+    lane.groups.leave(client.watcher);
+    lane.groups.leave(client.watcher);
+    expect(lane.groups.groupCount).toBe(0);
+    expect(lane.groups.size).toBe(0);
+    lane.change(change('ADDED', pod('a', 11)));
+    expect(client.wakes.count).toBe(0);
+  });
+});

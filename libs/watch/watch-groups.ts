@@ -1,0 +1,168 @@
+import { Attributes } from '@dogwatch/kube/kube-object.ts';
+import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
+import type { WindowEntry } from './event-window.ts';
+import type { Interest } from './interest.ts';
+import type { WatchCache } from './watch-cache.ts';
+import { WatchGroup } from './watch-group.ts';
+import { Watcher, type WatcherOptions } from './watcher.ts';
+
+/** Groups under the value they can be found by. */
+class GroupsByValue {
+  readonly #groups = new Map<string, Set<WatchGroup>>();
+
+  add(value: string, group: WatchGroup): void {
+    const set = this.#groups.get(value);
+    if (set === undefined) this.#groups.set(value, new Set([group]));
+    else set.add(group);
+  }
+
+  remove(value: string, group: WatchGroup): void {
+    const set = this.#groups.get(value);
+    if (set?.delete(group) === true && set.size === 0) this.#groups.delete(value);
+  }
+
+  get(value: string): Iterable<WatchGroup> {
+    return this.#groups.get(value) ?? [];
+  }
+}
+
+/**
+ * The watch groups of one lane, indexed so that a change is evaluated only for groups it can concern: those of its
+ * object's name, of the value its indexed field has or had, of its namespace, and those that see everything.
+ */
+export class WatchGroups {
+  readonly #cache: WatchCache;
+  readonly #groups = new Map<string, WatchGroup>();
+  readonly #byName = new GroupsByValue();
+  readonly #byIndexed = new GroupsByValue();
+  readonly #byNamespace = new GroupsByValue();
+  readonly #touched = new Set<WatchGroup>();
+  #watchers = 0;
+  /** Window sequence number up to which changes were offered to the groups. */
+  #offered: number;
+  #bookmarkDue: ((rv: ResourceVersion) => Buffer) | undefined;
+
+  constructor(cache: WatchCache) {
+    this.#cache = cache;
+    this.#offered = cache.window.end;
+    cache.onEntries = () => {
+      this.#offerUpTo(cache.window.end);
+      this.#wakeTouched();
+    };
+    cache.onSettled = () => this.#bookmarkIfDue();
+  }
+
+  /** Open watches. */
+  get size(): number {
+    return this.#watchers;
+  }
+
+  get groupCount(): number {
+    return this.#groups.size;
+  }
+
+  [Symbol.iterator](): Iterator<WatchGroup> {
+    return this.#groups.values();
+  }
+
+  /** Adds a watcher; `start` must have been read from the cache in the same turn of the event loop. */
+  join(interest: Interest, options: WatcherOptions): Watcher {
+    let group = this.#groups.get(interest.key);
+    if (group === undefined) {
+      group = new WatchGroup(interest, this.#cache);
+      this.#groups.set(interest.key, group);
+      const [index, value] = this.#indexFor(interest);
+      index.add(value, group);
+    }
+    const watcher = new Watcher(group, this.#cache, options);
+    group.members.add(watcher);
+    this.#watchers++;
+    return watcher;
+  }
+
+  /** Removes a watcher; a group without members goes with its log. Unknown watchers are ignored. */
+  leave(watcher: Watcher): void {
+    const { group } = watcher;
+    if (!group.members.delete(watcher)) return;
+    this.#watchers--;
+    if (group.members.size > 0) return;
+    this.#groups.delete(group.interest.key);
+    const [index, value] = this.#indexFor(group.interest);
+    index.remove(value, group);
+  }
+
+  /**
+   * Asks for one bookmark to every group, at the watermark, framed by `frame`. `quiet`: nothing was applied of late,
+   * so the watermark is complete and the bookmark goes out now; otherwise it goes out when the next version begins,
+   * which proves the one before complete.
+   */
+  bookmark(quiet: boolean, frame: (rv: ResourceVersion) => Buffer): void {
+    this.#bookmarkDue = frame;
+    if (quiet) this.#bookmarkIfDue();
+  }
+
+  /** Lets go of frames the window has evicted; to be called about once a second. */
+  trim(): void {
+    for (const group of this.#groups.values()) group.trim();
+  }
+
+  #bookmarkIfDue(): void {
+    const frame = this.#bookmarkDue;
+    if (frame === undefined || this.#groups.size === 0) return;
+    this.#bookmarkDue = undefined;
+    const rv = this.#cache.watermark;
+    const bytes = frame(rv);
+    // Changes of this batch that were applied but not yet offered to the groups must come first.
+    this.#offerUpTo(this.#cache.window.end);
+    for (const group of this.#groups.values()) {
+      group.bookmark(rv, bytes);
+      this.#touched.add(group);
+    }
+    this.#wakeTouched();
+  }
+
+  #offerUpTo(to: number): void {
+    const { window } = this.#cache;
+    if (window.first > this.#offered) {
+      // A repair larger than the whole window: what was evicted unseen ends every watch, and is never passed over.
+      for (const group of this.#groups.values()) {
+        group.lose();
+        this.#touched.add(group);
+      }
+      this.#offered = window.first;
+    }
+    for (let at = this.#offered; at < to; at++) this.#offer(at, window.at(at));
+    this.#offered = to;
+  }
+
+  #offer(sequence: number, entry: WindowEntry): void {
+    const { schema } = this.#cache;
+    const { object, previous } = entry;
+    const now = new Attributes(schema, object);
+    const before = previous === undefined ? undefined : new Attributes(schema, previous);
+    const offerTo = (groups: Iterable<WatchGroup>): void => {
+      for (const group of groups) if (group.offer(sequence, entry, now, before)) this.#touched.add(group);
+    };
+    offerTo(this.#byName.get(object.name));
+    offerTo(this.#byNamespace.get(''));
+    if (object.namespace !== '') offerTo(this.#byNamespace.get(object.namespace));
+    if (schema.indexedField === undefined) return;
+    offerTo(this.#byIndexed.get(object.indexed));
+    if (previous !== undefined && previous.indexed !== object.indexed) offerTo(this.#byIndexed.get(previous.indexed));
+  }
+
+  #wakeTouched(): void {
+    for (const group of this.#touched) {
+      for (const watcher of group.members) watcher.owner.wake();
+    }
+    this.#touched.clear();
+  }
+
+  /** Each group stands in exactly one index, the most selective it has a value for. */
+  #indexFor(interest: Interest): [GroupsByValue, string] {
+    if (interest.name !== '') return [this.#byName, interest.name];
+    const { indexedField } = this.#cache.schema;
+    const value = indexedField === undefined ? undefined : interest.fields.exactValue(indexedField);
+    return value === undefined ? [this.#byNamespace, interest.namespace] : [this.#byIndexed, value];
+  }
+}

@@ -1,0 +1,23 @@
+import { randomUUID } from 'node:crypto';
+import { parseApiRequest } from '@dogwatch/kube/api-request.ts';
+import { prettyRequested } from '@dogwatch/kube/content-negotiation.ts';
+import type { StatusBody } from '@dogwatch/kube/status.ts';
+import { statusResponse } from '@dogwatch/kube/status-response.ts';
+import type { Exchange, ResponseHeaders } from './exchange.ts';
+
+const AUDIT_ID_MAX = 256;
+
+/** Headers of every answer dogwatch gives itself (protocol rows H1, H2), and `headers`. */
+export function answerHeaders(exchange: Exchange, headers: ResponseHeaders): ResponseHeaders {
+  const asked = exchange.headers['audit-id'];
+  const auditId = typeof asked === 'string' && asked !== '' && asked.length <= AUDIT_ID_MAX ? asked : randomUUID();
+  return { 'audit-id': auditId, 'cache-control': 'no-cache, private', ...headers };
+}
+
+/** Answers with a status in the encoding the client accepts. */
+export function answerStatus(exchange: Exchange, status: StatusBody): void {
+  const { query } = parseApiRequest(exchange.method, exchange.url);
+  const pretty = prettyRequested(query, exchange.headers['user-agent']);
+  const { code, headers, body } = statusResponse(status, exchange.headers.accept, pretty);
+  exchange.respond(code, answerHeaders(exchange, { ...headers }), body);
+}

@@ -1,0 +1,110 @@
+import { frameBookmark } from '@dogwatch/kube/event-framer.ts';
+import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
+import { type StatusBody, tooOldToWatch } from '@dogwatch/kube/status.ts';
+import type { Interest } from '@dogwatch/watch/interest.ts';
+import type { LaneEnd, LaneView } from '@dogwatch/watch/lane-view.ts';
+import type { WatchCache } from '@dogwatch/watch/watch-cache.ts';
+import { WatchGroups } from '@dogwatch/watch/watch-groups.ts';
+import type { WatchStart } from '@dogwatch/watch/watcher.ts';
+import type { Pumps } from './pumps.ts';
+import type { WatchEndReason, WatchStream } from './watch-stream.ts';
+
+/** A change applied less than this ago may have siblings of the same version still under way. */
+const QUIET_MS = 20;
+
+/** The open watches of one lane on this node. */
+export class LaneWatches {
+  readonly view: LaneView;
+  readonly pumps: Pumps;
+  readonly #release: () => void;
+  readonly #stopListening: () => void;
+  readonly #streams = new Set<WatchStream>();
+  readonly #ended: (stream: WatchStream, reason: WatchEndReason) => void;
+  #holds = 0;
+  #cache: WatchCache;
+  #groups: WatchGroups;
+  #bookmark: { rv: ResourceVersion; bytes: Buffer } | undefined;
+
+  constructor(
+    view: LaneView,
+    options: { pumps: Pumps; release: () => void; onWatchEnd: (stream: WatchStream, reason: WatchEndReason) => void },
+  ) {
+    this.view = view;
+    this.pumps = options.pumps;
+    this.#release = options.release;
+    this.#ended = options.onWatchEnd;
+    this.#cache = view.cache;
+    this.#groups = new WatchGroups(view.cache);
+    this.#stopListening = view.onEnd((end) => this.#onLaneEnd(end));
+  }
+
+  get size(): number {
+    return this.#streams.size;
+  }
+
+  /** True if no watch is open or about to be. */
+  get idle(): boolean {
+    return this.#streams.size === 0 && this.#holds === 0;
+  }
+
+  /** Keeps the lane while a watch is being opened; returns how to let go. */
+  hold(): () => void {
+    this.#holds++;
+    return () => this.#holds--;
+  }
+
+  get groupCount(): number {
+    return this.#groups.groupCount;
+  }
+
+  /** Attaches `stream`; `start` must have been read from the lane's cache in this turn of the event loop. */
+  open(stream: WatchStream, interest: Interest, options: { start: WatchStart; allowBookmarks: boolean }): void {
+    if (this.#cache !== this.view.cache) {
+      this.#cache = this.view.cache;
+      this.#groups = new WatchGroups(this.#cache);
+      this.#bookmark = undefined;
+    }
+    this.#streams.add(stream);
+    stream.begin(this.#groups.join(interest, { ...options, owner: stream }));
+  }
+
+  /** Ends a watch, for the reason that is counted; `status` is its ERROR event. Harmless if it has ended. */
+  close(stream: WatchStream, reason: WatchEndReason, status?: StatusBody): void {
+    const { watcher } = stream;
+    if (!this.#streams.delete(stream)) return;
+    if (watcher !== undefined) this.#groups.leave(watcher);
+    stream.finish(reason, status);
+    this.#ended(stream, reason);
+  }
+
+  closeAll(reason: WatchEndReason, status?: (stream: WatchStream) => StatusBody | undefined): void {
+    for (const stream of [...this.#streams]) this.close(stream, reason, status?.(stream));
+  }
+
+  /** Sends a bookmark to all watches that want them, behind everything they have yet to be sent. */
+  sendBookmarks(now: number): void {
+    const quiet = now - this.view.appliedAt >= QUIET_MS;
+    this.#groups.bookmark(quiet, (rv) => this.#frameBookmark(rv));
+  }
+
+  /** To be called about once a second. */
+  trim(): void {
+    this.#groups.trim();
+  }
+
+  /** Gives the lane back; no watch may be open. */
+  dispose(): void {
+    this.#stopListening();
+    this.#release();
+  }
+
+  #frameBookmark(rv: ResourceVersion): Buffer {
+    if (this.#bookmark?.rv !== rv) this.#bookmark = { rv, bytes: frameBookmark(this.view.bookmark, rv, false) };
+    return this.#bookmark.bytes;
+  }
+
+  #onLaneEnd(end: LaneEnd): void {
+    if (end === 'ended') return this.closeAll('lane-ended');
+    this.closeAll('expired', ({ watcher }) => tooOldToWatch(String(watcher?.sent ?? 0), this.#cache.watermark));
+  }
+}

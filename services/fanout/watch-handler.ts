@@ -1,0 +1,110 @@
+import { frameBookmark, frameStatusEvent } from '@dogwatch/kube/event-framer.ts';
+import { type StatusBody, StatusError, tooLargeResourceVersion, tooManyRequests, tooOldToWatch } from '@dogwatch/kube/status.ts';
+import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
+import type { WatchStart } from '@dogwatch/watch/watcher.ts';
+import type { Exchange } from './exchange.ts';
+import type { LaneWatches } from './lane-watches.ts';
+import type { WatchPlan } from './plan.ts';
+import { answerHeaders } from './answer.ts';
+import type { TokenBucket } from './token-bucket.ts';
+import { WatchStream } from './watch-stream.ts';
+
+/** Upstream waits this long for its cache to get to a version (protocol rows L10, W5). */
+export const FRESHNESS_TIMEOUT_MS = 3_000;
+
+/** What became of a watch request. */
+export type WatchOutcome =
+  | { readonly kind: 'open'; readonly stream: WatchStream }
+  /** The client went while it waited. */
+  | { readonly kind: 'gone' }
+  /** Only upstream can answer it. */
+  | { readonly kind: 'forward' };
+
+/** Where a watch starts, or the status its stream consists of. */
+type Start = { readonly kind: 'start'; readonly start: WatchStart } | { readonly kind: 'error'; readonly status: StatusBody };
+
+/**
+ * Attaches a watch to its lane: finds where it starts, sends the head, and hands it to the pumps. Rejects with
+ * StatusError before anything is sent.
+ */
+export async function openWatch(
+  exchange: Exchange,
+  plan: WatchPlan,
+  context: { watches: LaneWatches; forwardBucket: TokenBucket },
+): Promise<WatchOutcome> {
+  const { watches } = context;
+  let gone = false;
+  exchange.onClose(() => (gone = true));
+  for (const { field } of plan.interest.fields.requirements) {
+    if (!watches.view.facts.schema.fields.has(field)) return { kind: 'forward' };
+  }
+  let outcome: WatchOutcome | undefined;
+  const attach = (found: Start): void => {
+    outcome = gone ? { kind: 'gone' } : attachTo(exchange, plan, { watches, found });
+  };
+  const needsUpstream = await findStart(plan, watches, attach);
+  if (outcome !== undefined) return outcome;
+  if (!needsUpstream) throw new Error('a watch has neither a start nor a reason');
+  if (context.forwardBucket.take()) return { kind: 'forward' };
+  throw new StatusError(tooManyRequests('too many watches from before dogwatch started, please try again later', 1));
+}
+
+/** Calls `attach` in the turn in which the start it gives is true; resolves true if only upstream has the history. */
+async function findStart(plan: WatchPlan, { view }: LaneWatches, attach: (start: Start) => void): Promise<boolean> {
+  const { freshness } = plan;
+  const begin = (rv: ResourceVersion): void => attach({ kind: 'start', start: startAt(plan, view, rv) });
+  if (plan.start === 'resume' && freshness.kind === 'not-older-than') return await resume(plan, view, attach);
+  switch (freshness.kind) {
+    case 'any':
+      begin(view.cache.watermark);
+      break;
+    case 'not-older-than':
+      if (await view.reached(freshness.rv, FRESHNESS_TIMEOUT_MS)) begin(view.cache.watermark);
+      else attach({ kind: 'error', status: tooLargeResourceVersion(String(freshness.rv), String(view.cache.watermark)) });
+      break;
+    case 'fresh':
+      await view.fresh(FRESHNESS_TIMEOUT_MS, begin);
+      break;
+  }
+  return false;
+}
+
+function startAt(plan: WatchPlan, view: LaneWatches['view'], rv: ResourceVersion): WatchStart {
+  const { cache, bookmark } = view;
+  if (plan.start === 'recent') return { kind: 'resume', sequence: cache.window.end, rv };
+  const end = plan.endBookmark ? frameBookmark(bookmark, rv, true) : undefined;
+  return { kind: 'initial', snapshot: cache.snapshot(), rv, end };
+}
+
+async function resume(plan: WatchPlan, view: LaneWatches['view'], attach: (start: Start) => void): Promise<boolean> {
+  const rv = plan.freshness.kind === 'not-older-than' ? plan.freshness.rv : 0;
+  let since = view.cache.since(rv);
+  if (since.kind === 'expired' && view.cache.window.complete) {
+    // From before the lane was opened, as after a restart: upstream may still hold what is missing here.
+    if (!plan.interest.cannotBeLeft) return true;
+    if (await view.backfill(rv)) since = view.cache.since(rv);
+  }
+  if (since.kind === 'from') attach({ kind: 'start', start: { kind: 'resume', sequence: since.sequence, rv } });
+  else attach({ kind: 'error', status: tooOldToWatch(String(rv), since.oldest + 1) });
+  return false;
+}
+
+function attachTo(
+  exchange: Exchange,
+  plan: WatchPlan,
+  { watches, found }: { watches: LaneWatches; found: Start },
+): WatchOutcome {
+  const headers = answerHeaders(exchange, { 'content-type': plan.contentType });
+  const { warnings } = watches.view.facts;
+  if (warnings.length > 0) headers['warning'] = [...warnings];
+  const client = exchange.stream(200, headers);
+  const stream = new WatchStream(watches, client);
+  if (found.kind === 'error') {
+    // Row W8: a watch that cannot begin where it was asked to is a 200 with one ERROR event.
+    client.write(frameStatusEvent(plan.lane.encoding, found.status));
+    client.end();
+    return { kind: 'gone' };
+  }
+  watches.open(stream, plan.interest, { start: found.start, allowBookmarks: plan.allowBookmarks });
+  return { kind: 'open', stream };
+}

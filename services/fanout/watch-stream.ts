@@ -1,0 +1,84 @@
+import { frameBookmark, frameStatusEvent } from '@dogwatch/kube/event-framer.ts';
+import type { StatusBody } from '@dogwatch/kube/status.ts';
+import type { Watcher, WatcherOwner } from '@dogwatch/watch/watcher.ts';
+import type { ClientStream } from './exchange.ts';
+import type { LaneWatches } from './lane-watches.ts';
+
+/** Why a watch ended, as counted. */
+export type WatchEndReason =
+  'client-gone' | 'timeout' | 'overrun' | 'expired' | 'lane-ended' | 'rights-withdrawn' | 'draining';
+
+/** One open watch: a watcher's frames on their way into one client's stream. */
+export class WatchStream implements WatcherOwner {
+  readonly #lane: LaneWatches;
+  readonly #client: ClientStream;
+  #watcher: Watcher | undefined;
+  #queued = false;
+  #blocked = false;
+
+  constructor(lane: LaneWatches, client: ClientStream) {
+    this.#lane = lane;
+    this.#client = client;
+    client.listen({
+      onDrain: () => {
+        this.#blocked = false;
+        this.wake();
+      },
+      onClose: () => this.#lane.close(this, 'client-gone'),
+    });
+  }
+
+  get watcher(): Watcher | undefined {
+    return this.#watcher;
+  }
+
+  get open(): boolean {
+    return this.#watcher !== undefined;
+  }
+
+  begin(watcher: Watcher): void {
+    this.#watcher = watcher;
+    this.wake();
+  }
+
+  /** There is something to send: it goes out with everything else of this turn of the event loop. */
+  wake(): void {
+    if (this.#queued || this.#blocked || this.#watcher === undefined) return;
+    this.#queued = true;
+    this.#lane.pumps.add(this);
+  }
+
+  /** Called by the pump once a turn. */
+  pump(): void {
+    this.#queued = false;
+    const watcher = this.#watcher;
+    if (watcher === undefined || this.#blocked) return;
+    const before = watcher.frames;
+    const result = watcher.pump(this.#client);
+    this.#lane.pumps.delivered += watcher.frames - before;
+    switch (result) {
+      case 'blocked':
+        this.#blocked = true;
+        break;
+      case 'overrun':
+        this.#lane.close(this, 'overrun');
+        break;
+      case 'drained':
+        break;
+    }
+  }
+
+  /** Ends the client's stream; `status` goes out as an ERROR event first. To be called by LaneWatches.close only. */
+  finish(reason: WatchEndReason, status?: StatusBody): void {
+    const watcher = this.#watcher;
+    this.#watcher = undefined;
+    if (reason === 'client-gone') return;
+    const { view } = this.#lane;
+    if (status !== undefined) {
+      this.#client.write(frameStatusEvent(view.lane.encoding, status));
+    } else if (watcher !== undefined && reason !== 'overrun') {
+      watcher.bookmark(this.#client, view.cache.watermark, frameBookmark(view.bookmark, view.cache.watermark, false));
+    }
+    this.#client.end();
+  }
+}

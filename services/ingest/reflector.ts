@@ -1,0 +1,234 @@
+import { type KubeObject, kubeObject } from '@dogwatch/kube/kube-object.ts';
+import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
+import { scanObject } from '@dogwatch/kube/object-scanner.ts';
+import { StatusError, type StatusBody } from '@dogwatch/kube/status.ts';
+import { type Clock, sleep } from '@dogwatch/process/clock.ts';
+import type { Log } from '@dogwatch/process/log.ts';
+import type { Upstream } from '@dogwatch/upstream/upstream.ts';
+import type { Listing } from '@dogwatch/watch/watch-cache.ts';
+import { Backoff } from './backoff.ts';
+import type { IngestCounters } from './counters.ts';
+import { readListing } from './listing.ts';
+import type { Publisher } from './publisher.ts';
+import type { LaneType } from './lane-type.ts';
+import type { Turnstile } from './turnstile.ts';
+import { type WatchEnd, readWatch } from './upstream-watch.ts';
+
+/** Upstream ends a watch after this long; spread, so that lanes do not come back together. */
+const WATCH_SECONDS_MIN = 1_800;
+const WATCH_SECONDS_SPREAD = 1_800;
+/** After this long without a sibling, the events of a version are taken to be complete. */
+const SETTLED_MS = 1_000;
+/** An upstream that ends watches sooner than this is not asked again at once. */
+const SHORT_WATCH_MS = 1_000;
+
+export interface ReflectorOptions {
+  readonly lane: Lane;
+  readonly type: LaneType;
+  readonly upstream: Upstream;
+  readonly publisher: Publisher;
+  /** Passed by one listing at a time. */
+  readonly listings: Turnstile;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: IngestCounters;
+  readonly random: () => number;
+}
+
+/** What to do next. `list`: nothing continues what is held. `watch`: go on from it. */
+type Step = 'list' | 'watch';
+
+/**
+ * Keeps one lane in step with upstream: a watch-list first (or a paged LIST and a WATCH on servers without it), then
+ * the watch, resumed from its last version when it ends or breaks, and a new listing when upstream says 410.
+ */
+export class Reflector {
+  readonly #options: ReflectorOptions;
+  readonly #backoff: Backoff;
+  readonly #opened = Promise.withResolvers<void>();
+  #watchListRefused = false;
+  #bookmark: Buffer | undefined;
+  #warnings: readonly string[] = [];
+  #changedAt = 0;
+  #listed = false;
+  #abortWatch: AbortController | undefined;
+  #relist = false;
+
+  constructor(options: ReflectorOptions) {
+    this.#options = options;
+    this.#backoff = new Backoff(options.random);
+    // Nobody may be waiting when the lane is closed before it opened.
+    this.#opened.promise.catch(() => undefined);
+  }
+
+  /** Resolves when the first listing was published; rejects with upstream's own StatusError if it is refused. */
+  get opened(): Promise<void> {
+    return this.#opened.promise;
+  }
+
+  /** Lists anew and publishes that as a repair, though the watch is well: a follower lost something. */
+  repair(): void {
+    this.#relist = true;
+    this.#abortWatch?.abort();
+  }
+
+  /** Follows upstream until `signal` aborts, or the resource is gone (404). */
+  async run(signal: AbortSignal): Promise<void> {
+    const { publisher, log, lane, clock } = this.#options;
+    let step: Step = 'list';
+    try {
+      while (!signal.aborted) {
+        try {
+          step = await (step === 'list' ? this.#list(signal) : this.#watch(signal));
+        } catch (error) {
+          if (signal.aborted) break;
+          if (error instanceof StatusError && isFinal(error.status)) {
+            if (!this.#listed) throw error;
+            log.warn({ lane: laneKey(lane), err: error }, 'upstream no longer serves this resource');
+            break;
+          }
+          const delay = this.#backoff.next();
+          log.warn({ lane: laneKey(lane), err: error, delay }, 'lost the watch on upstream, trying again');
+          await sleep(clock, delay, signal);
+        }
+        if (this.#relist) step = 'list';
+        this.#relist = false;
+      }
+    } catch (error) {
+      this.#opened.reject(error);
+      return;
+    }
+    this.#opened.reject(new Error(`lane ${laneKey(lane)} was closed`));
+    if (this.#listed) publisher.end('ended');
+  }
+
+  async #list(signal: AbortSignal): Promise<Step> {
+    const { listings, counters } = this.#options;
+    const leave = await listings.enter(signal);
+    counters.listings++;
+    try {
+      if (!this.#watchListRefused) return await this.#watchList(signal, leave);
+      const { lane, type, upstream } = this.#options;
+      this.#publishListing(await readListing(upstream, { ...type, lane, signal }));
+      return 'watch';
+    } finally {
+      leave();
+    }
+  }
+
+  /** One request gives the listing and, behind its end bookmark, the watch. */
+  async #watchList(signal: AbortSignal, leave: () => void): Promise<Step> {
+    const objects: KubeObject[] = [];
+    let listing = true;
+    const query = { sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan', resourceVersion: '' };
+    const end = await this.#read(signal, query, (type, object, frame) => {
+      if (!listing) return this.#onEvent(type, object, frame);
+      if (type !== 'BOOKMARK') {
+        objects.push(kubeObject(this.#options.type.schema, Buffer.from(object)));
+        return;
+      }
+      const { initialEventsEnd, resourceVersion } = scanObject(this.#options.lane.encoding, object);
+      if (!initialEventsEnd) return;
+      listing = false;
+      this.#bookmark = Buffer.from(object);
+      this.#publishListing({ rv: resourceVersion, objects: objects.splice(0) });
+      leave();
+    });
+    if (!listing) return this.#afterWatch(end);
+    if (end.kind === 'refused' && (end.status.code === 422 || end.status.reason === 'Invalid')) {
+      this.#watchListRefused = true;
+      return 'list';
+    }
+    if (end.kind === 'eof') throw new Error('upstream ended a watch-list before its end bookmark');
+    throw new StatusError(end.status);
+  }
+
+  async #watch(signal: AbortSignal): Promise<Step> {
+    const { publisher, clock } = this.#options;
+    const settled = clock.now() - this.#changedAt > SETTLED_MS;
+    const query = { resourceVersion: String(publisher.resumeFrom(settled)) };
+    const start = clock.now();
+    const end = await this.#read(signal, query, (...event) => this.#onEvent(...event));
+    if (end.kind === 'eof' && clock.now() - start < SHORT_WATCH_MS) await sleep(clock, this.#backoff.next(), signal);
+    return this.#afterWatch(end);
+  }
+
+  /** Reads a watch until it ends; `repair` ends it as an EOF would. */
+  async #read(
+    signal: AbortSignal,
+    query: Record<string, string>,
+    onEvent: (type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK', object: Buffer, frame: Buffer) => void,
+  ): Promise<WatchEnd> {
+    const { upstream, lane, random } = this.#options;
+    const abort = (this.#abortWatch = new AbortController());
+    const timeoutSeconds = String(WATCH_SECONDS_MIN + Math.floor(random() * WATCH_SECONDS_SPREAD));
+    try {
+      return await readWatch(
+        upstream,
+        { lane, query: { ...query, timeoutSeconds }, signal: AbortSignal.any([signal, abort.signal]) },
+        { onOpen: (warnings) => (this.#warnings = warnings), onEvent },
+      );
+    } catch (error) {
+      if (abort.signal.aborted && !signal.aborted) return { kind: 'eof' };
+      throw error;
+    } finally {
+      this.#abortWatch = undefined;
+    }
+  }
+
+  #onEvent(eventType: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK', object: Buffer, frame: Buffer): void {
+    const {
+      publisher,
+      type: { schema },
+      counters,
+      clock,
+    } = this.#options;
+    this.#backoff.reset();
+    if (eventType === 'BOOKMARK') {
+      this.#bookmark ??= Buffer.from(object);
+      publisher.watermark(scanObject(schema.encoding, object).resourceVersion);
+      return;
+    }
+    // The chunk the frame lies in is much larger and goes with the next read: the lane keeps a copy, the only one.
+    const kept = Buffer.from(frame);
+    const offset = object.byteOffset - frame.byteOffset;
+    const change = {
+      type: eventType,
+      object: kubeObject(schema, kept.subarray(offset, offset + object.length)),
+      frame: kept,
+    };
+    if (publisher.change(change)) counters.events++;
+    else counters.repeats++;
+    this.#changedAt = clock.now();
+  }
+
+  #afterWatch(end: WatchEnd): Step {
+    if (end.kind === 'eof') return 'watch';
+    if (isExpired(end.status)) {
+      this.#options.counters.expired++;
+      this.#options.log.info({ lane: laneKey(this.#options.lane) }, 'upstream no longer holds our version, listing');
+      return 'list';
+    }
+    throw new StatusError(end.status);
+  }
+
+  #publishListing(listing: Listing): void {
+    const { publisher, lane, type, log } = this.#options;
+    const facts = { ...type, bookmark: this.#bookmark, warnings: this.#warnings };
+    const backwards = listing.rv < publisher.rv;
+    if (backwards) log.error({ lane: laneKey(lane), held: publisher.rv, listed: listing.rv }, 'history went backwards');
+    publisher.listing(facts, listing, !this.#listed || backwards);
+    this.#listed = true;
+    this.#backoff.reset();
+    this.#opened.resolve();
+  }
+}
+
+/** Upstream will not serve this lane to us, however often it is asked. */
+function isFinal({ code = 500 }: StatusBody): boolean {
+  return code >= 400 && code < 500 && code !== 429 && code !== 401 && code !== 410;
+}
+
+function isExpired(status: StatusBody): boolean {
+  return status.code === 410 || status.reason === 'Expired' || status.reason === 'Gone';
+}

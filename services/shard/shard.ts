@@ -1,0 +1,128 @@
+import type { Bus } from '@dogwatch/bus/bus.ts';
+import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
+import { StatusError, storageInitializing, tooManyRequests } from '@dogwatch/kube/status.ts';
+import type { Clock, Timer } from '@dogwatch/process/clock.ts';
+import type { Service } from '@dogwatch/process/lifecycle.ts';
+import type { Log } from '@dogwatch/process/log.ts';
+import type { Metrics } from '@dogwatch/process/metrics.ts';
+import type { LaneSource, LaneView } from '@dogwatch/watch/lane-view.ts';
+import { trackOf } from '@dogwatch/watch/partition.ts';
+import { LaneReplica } from './lane-replica.ts';
+import { registerShardMetrics } from './shard-metrics.ts';
+
+export interface ShardDependencies {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+export interface ShardConfig {
+  /** Bound of one lane's event window in bytes. */
+  readonly windowBytesMax: number;
+  /** A lane nobody uses is closed after this long, in ms. */
+  readonly laneIdleMs: number;
+  /** How long a request waits for a lane to open, in ms, before it is told to come again. */
+  readonly openTimeoutMs: number;
+}
+
+interface Held {
+  readonly replica: LaneReplica;
+  readonly opened: Promise<void>;
+  readonly unfollow: () => void;
+  users: number;
+  idle: Timer | undefined;
+}
+
+/** Keeps the watch caches of the lanes in use and hands them to the API edge. */
+export class Shard implements Service, LaneSource {
+  readonly #deps: ShardDependencies;
+  readonly #config: ShardConfig;
+  readonly #lanes = new Map<string, Held>();
+  #stopped = false;
+
+  constructor(deps: ShardDependencies, config: ShardConfig) {
+    this.#deps = deps;
+    this.#config = config;
+    registerShardMetrics(deps.metrics, () => [...this.#lanes.values()].map(({ replica }) => replica));
+  }
+
+  /** Lets go of all lanes when `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    this.#stopped = true;
+    await Promise.all([...this.#lanes.values()].map((held) => this.#close(held)));
+  }
+
+  async acquire(lane: Lane): Promise<{ readonly view: LaneView; release(): void }> {
+    if (this.#stopped) throw new StatusError(tooManyRequests('dogwatch is shutting down', 1));
+    const held = this.#lanes.get(laneKey(lane)) ?? this.#open(lane);
+    held.users++;
+    held.idle?.cancel();
+    held.idle = undefined;
+    let released = false;
+    const release = (): void => {
+      if (released) return;
+      released = true;
+      if (--held.users > 0 || this.#stopped) return;
+      held.idle = this.#deps.clock.setTimeout(() => void this.#close(held), this.#config.laneIdleMs);
+    };
+    try {
+      await this.#opened(held);
+    } catch (error) {
+      release();
+      throw error;
+    }
+    return { view: held.replica, release };
+  }
+
+  #open(lane: Lane): Held {
+    const { bus, log } = this.#deps;
+    const replica = new LaneReplica(lane, { ...this.#deps, windowBytesMax: this.#config.windowBytesMax });
+    const unfollow = bus.follow(trackOf(lane), (envelope) => {
+      replica.onEnvelope(envelope);
+      // The resource is gone upstream: whoever asks again finds that out anew.
+      if (envelope.kind === 'end' && envelope.end === 'ended') this.#forget(held);
+    });
+    const held: Held = { replica, opened: bus.request('open', { lane }), unfollow, users: 0, idle: undefined };
+    held.opened.catch((error: unknown) => {
+      log.debug({ lane: laneKey(lane), err: error }, 'lane did not open');
+      this.#forget(held);
+    });
+    this.#lanes.set(laneKey(lane), held);
+    return held;
+  }
+
+  /** Upstream being away is no reason to hold a request for ever: it is told to come again (protocol row G11). */
+  async #opened({ opened, replica }: Held): Promise<void> {
+    const timeout = Promise.withResolvers<never>();
+    const timer = this.#deps.clock.setTimeout(() => {
+      this.#deps.log.warn({ lane: laneKey(replica.lane) }, 'lane is not open yet');
+      timeout.reject(new StatusError(storageInitializing(0)));
+    }, this.#config.openTimeoutMs);
+    try {
+      await Promise.race([opened, timeout.promise]);
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  #forget(held: Held): void {
+    const key = laneKey(held.replica.lane);
+    if (this.#lanes.get(key) !== held) return;
+    this.#lanes.delete(key);
+    held.idle?.cancel();
+    held.unfollow();
+    held.replica.close();
+  }
+
+  async #close(held: Held): Promise<void> {
+    const { bus, log } = this.#deps;
+    this.#forget(held);
+    try {
+      await bus.request('close', { lane: held.replica.lane });
+    } catch (error) {
+      log.debug({ lane: laneKey(held.replica.lane), err: error }, 'lane was closed already');
+    }
+  }
+}

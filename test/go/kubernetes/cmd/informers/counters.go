@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+)
+
+// counters of what a group of informers asked and met. Requests are counted as they leave, so a retry is seen even
+// where client-go keeps quiet about it.
+type counters struct {
+	Lists      atomic.Int64 // LIST requests
+	WatchLists atomic.Int64 // watches with sendInitialEvents=true: the other way to relist
+	Watches    atomic.Int64 // watches from a resourceVersion
+	Http410    atomic.Int64 // answers with status 410
+	Http429    atomic.Int64
+	HttpOther  atomic.Int64 // any other status that is not 2xx
+	Refused    atomic.Int64 // requests that met no answer at all
+	ErrorEvent atomic.Int64 // in-stream ERROR events, an in-stream 410 among them
+	WatchError atomic.Int64 // calls of the informers' WatchErrorHandler
+
+	mu     sync.Mutex
+	sample []string // the first few in-stream errors and handler errors
+}
+
+// report is the JSON form.
+func (c *counters) report() map[string]any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return map[string]any{
+		"lists": c.Lists.Load(), "watchLists": c.WatchLists.Load(), "watches": c.Watches.Load(),
+		"http410": c.Http410.Load(), "http429": c.Http429.Load(), "httpOther": c.HttpOther.Load(), "refused": c.Refused.Load(),
+		"errorEvents": c.ErrorEvent.Load(), "watchErrors": c.WatchError.Load(), "samples": append([]string{}, c.sample...),
+	}
+}
+
+const maxSamples = 10
+
+func (c *counters) note(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.sample) < maxSamples {
+		c.sample = append(c.sample, text)
+	}
+}
+
+// wrap counts every request of a transport.
+func (c *counters) wrap(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		query := r.URL.Query()
+		watch := query.Get("watch") == "true" || query.Get("watch") == "1"
+		switch {
+		case watch && query.Get("sendInitialEvents") == "true":
+			c.WatchLists.Add(1)
+		case watch:
+			c.Watches.Add(1)
+		case r.Method == http.MethodGet:
+			c.Lists.Add(1)
+		}
+		response, err := next.RoundTrip(r)
+		if err != nil {
+			c.Refused.Add(1)
+			return nil, err
+		}
+		switch {
+		case response.StatusCode == http.StatusGone:
+			c.Http410.Add(1)
+		case response.StatusCode == http.StatusTooManyRequests:
+			c.Http429.Add(1)
+		case response.StatusCode < 200 || response.StatusCode > 299:
+			c.HttpOther.Add(1)
+		}
+		if watch && response.StatusCode == http.StatusOK {
+			response.Body = &errorScanner{ReadCloser: response.Body, counters: c}
+		}
+		return response, nil
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// errorScanner looks for ERROR events in a watch stream, in both encodings, without decoding it.
+type errorScanner struct {
+	io.ReadCloser
+	counters *counters
+	tail     []byte // the last bytes seen, so that a marker cut in two is found
+}
+
+// Both markers stand at the start of an event; neither can occur in an object that these tests write.
+var errorMarkers = [][]byte{[]byte(`"type":"ERROR"`), []byte("\n\x05ERROR")}
+
+func (s *errorScanner) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	seen := append(s.tail, p[:n]...)
+	for _, marker := range errorMarkers {
+		if at := bytes.Index(seen, marker); at >= 0 && at+len(marker) > len(s.tail) {
+			s.counters.ErrorEvent.Add(1)
+			s.counters.note(string(seen[at:min(len(seen), at+400)]))
+		}
+	}
+	s.tail = append([]byte(nil), seen[max(0, len(seen)-16):]...)
+	return n, err
+}

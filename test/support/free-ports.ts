@@ -1,0 +1,24 @@
+import { createServer } from 'node:net';
+
+// Below Linux's ephemeral range, so that no outgoing connection takes a port between our look and the child's bind.
+const LOWEST = 20_000;
+const HIGHEST = 32_000;
+
+/** `count` ports that are free on 127.0.0.1 right now, for children that cannot listen on 0. */
+export async function freePorts(count: number): Promise<number[]> {
+  const ports = new Set<number>();
+  for (let attempt = 0; ports.size < count; attempt += 1) {
+    if (attempt > 1_000) throw new Error('no free ports on 127.0.0.1 between 20000 and 32000');
+    const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST));
+    if (!ports.has(port) && (await isFree(port))) ports.add(port);
+  }
+  return [...ports];
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
