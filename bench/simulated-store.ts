@@ -31,6 +31,9 @@ export class VersionTooOld extends Error {
   readonly code = 'VersionTooOld';
 }
 
+/** How a MODIFIED event's line begins. */
+export const MODIFIED_HEAD = Buffer.from('{"type":"MODIFIED","object":');
+
 const RESOURCE_VERSION = Buffer.from('"resourceVersion":"');
 
 /** The storage key inside a collection: its order is upstream's LIST order (protocol L15). */
@@ -214,6 +217,19 @@ export class SimulatedStore {
     const { namespace, name, uid, labels, fields } = object;
     const stored: StoredObject = { namespace, name, uid, labels, fields, resourceVersion: this.#resourceVersion, bytes };
     const event = { type, resourceVersion: this.#resourceVersion, object: stored, previous, frame } as const;
+    collection.append(event);
+    return event;
+  }
+
+  /** A new version of a held object whose attributes stay: `frameOf` gives the event's whole line, MODIFIED. */
+  replaceBytes(collection: Collection, held: StoredObject, frameOf: (resourceVersion: number) => Buffer): StoreEvent {
+    this.#resourceVersion += 1;
+    const resourceVersion = this.#resourceVersion;
+    const frame = frameOf(resourceVersion);
+    const { namespace, name, uid, labels, fields } = held;
+    const bytes = frame.subarray(MODIFIED_HEAD.length, -2);
+    const object: StoredObject = { namespace, name, uid, labels, fields, resourceVersion, bytes };
+    const event: StoreEvent = { type: 'MODIFIED', resourceVersion, object, previous: held, frame };
     collection.append(event);
     return event;
   }

@@ -299,12 +299,22 @@ async function sendChunks(response: Http2ServerResponse, chunks: readonly Buffer
   response.writeHead(200, { 'content-type': 'application/json' });
   for (const chunk of chunks) {
     if (response.write(chunk) || response.destroyed) continue;
-    await new Promise<void>((resolve) => {
-      response.once('drain', resolve);
-      response.once('close', resolve);
-    });
+    await writable(response);
   }
   response.end();
+}
+
+/** Resolves when the response has drained or is gone. */
+function writable(response: Http2ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = () => {
+      response.off('drain', settle);
+      response.off('close', settle);
+      resolve();
+    };
+    response.on('drain', settle);
+    response.on('close', settle);
+  });
 }
 
 async function readBody(request: Http2ServerRequest): Promise<string> {

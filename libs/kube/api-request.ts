@@ -96,12 +96,14 @@ export function parseApiRequest(method: string, url: string): ApiRequest {
 function decodePath(rawPath: string): { path: string; defect: string | undefined } {
   if (!rawPath.startsWith('/')) return { path: rawPath, defect: 'a path that does not begin with a slash' };
   try {
-    const path = decodeURIComponent(rawPath);
-    const segments = rawPath.slice(1).split('/').map(decodeURIComponent);
-    return {
-      path,
-      defect: rawPath === '/' ? undefined : segments.map(segmentDefect).find((defect) => defect !== undefined),
-    };
+    const encoded = rawPath.includes('%');
+    const path = encoded ? decodeURIComponent(rawPath) : rawPath;
+    if (rawPath === '/') return { path, defect: undefined };
+    let defect: string | undefined;
+    for (const segment of rawPath.slice(1).split('/')) {
+      defect ??= segmentDefect(encoded ? decodeURIComponent(segment) : segment);
+    }
+    return { path, defect };
   } catch (error) {
     if (!(error instanceof URIError)) throw error;
     return { path: rawPath, defect: 'a percent sign in the path that does not begin an encoded UTF-8 character' };
@@ -148,8 +150,13 @@ function resourceOf(method: string, path: string, query: QueryParameters): Found
   // Upstream answers 500: "unable to determine kind and namespace from url".
   if (special && rest.length < 2) return { attributes: base, defect: 'a special verb without a resource' };
   const verb = special ? (rest[0] ?? '') : (VERB_OF_METHOD.get(method) ?? '');
-  const place = placeOf(special ? rest.slice(1) : rest, verb);
-  return { attributes: { ...base, ...place, ...refine({ verb, special, name: place.name }, query) } };
+  const segmentsOfPlace = special ? rest.slice(1) : rest;
+  const place = placeOf(segmentsOfPlace, verb);
+  const attributes = { ...base, ...place, ...refine({ verb, special, name: place.name }, query) };
+  // Rights to namespaces asked for inside one must not open all of them (CVE-2019-11247); upstream has no such path.
+  const [scope, , inner] = segmentsOfPlace;
+  const nested = scope === 'namespaces' && inner === 'namespaces';
+  return nested ? { attributes, defect: 'namespaces inside a namespace' } : { attributes };
 }
 
 function trimSlashes(path: string): string {

@@ -1,6 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { contentType, type Negotiated, negotiate, negotiateStatus, notAcceptableStatus, prettyRequested } from './content-negotiation.ts';
+import {
+  contentType,
+  type Negotiated,
+  negotiate,
+  negotiateStatus,
+  notAcceptableStatus,
+  prettyRequested,
+} from './content-negotiation.ts';
 import { QueryParameters } from './query-parameters.ts';
 
 /** What upstream's handlers chose: an application/ subtype and the transform; null: 406. */
@@ -35,7 +42,13 @@ function choice(negotiated: Negotiated | undefined): Choice | null {
 }
 
 const routed = (accept: string) =>
-  accept.split(',').some((clause) => ['*/*', 'application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf'].includes((clause.split(';')[0] ?? '').trim()));
+  accept
+    .split(',')
+    .some((clause) =>
+      ['*/*', 'application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf'].includes(
+        (clause.split(';')[0] ?? '').trim(),
+      ),
+    );
 
 describe('choices recorded from upstream', () => {
   test.each(recorded)('$accept', ({ accept, builtIn, custom, status }) => {
@@ -62,7 +75,8 @@ describe('row N1: a client', () => {
   });
 
   test('that kubectl is gets a Table, and JSON where there is none', () => {
-    const accept = 'application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json';
+    const accept =
+      'application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json';
     expect(negotiate(accept, BUILT_IN)).toMatchObject({ mediaType: 'json', as: 'Table', asVersion: 'v1' });
     expect(negotiateStatus(accept)).toMatchObject({ mediaType: 'json', as: undefined });
   });

@@ -81,7 +81,9 @@ describe('frames', () => {
   });
 
   test.each(['json', 'protobuf'] as const)('of %s are found in chunks of one byte', (encoding) => {
-    const frames = ['{}', '{"a":"x"}'].map((text) => (encoding === 'json' ? line(text) : lengthPrefixed(Buffer.from(text))));
+    const frames = ['{}', '{"a":"x"}'].map((text) =>
+      encoding === 'json' ? line(text) : lengthPrefixed(Buffer.from(text)),
+    );
     const bytes = Buffer.concat(frames);
     expect(scan(encoding, split(bytes, [...bytes.keys()]))).toEqual(frames);
   });
@@ -136,7 +138,8 @@ describe('a frame above the bound', () => {
 
   test('does not take those before it along', () => {
     const frames: Buffer[] = [];
-    const push = () => createFrameScanner('json', 10).push(Buffer.from('{}\n{"aaaaaaaa":1}\n'), (frame) => frames.push(frame));
+    const push = () =>
+      createFrameScanner('json', 10).push(Buffer.from('{}\n{"aaaaaaaa":1}\n'), (frame) => frames.push(frame));
     expect(push).toThrow(FrameTooLarge);
     expect(frames).toEqual([line('{}')]);
   });

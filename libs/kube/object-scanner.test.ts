@@ -62,7 +62,10 @@ describe('recorded objects', () => {
   );
 
   test('have their fields in both encodings', () => {
-    const field = (json: string, ...steps: FieldPath['protobuf']): FieldPath => ({ json: json.split('.'), protobuf: steps });
+    const field = (json: string, ...steps: FieldPath['protobuf']): FieldPath => ({
+      json: json.split('.'),
+      protobuf: steps,
+    });
     const fields: [FieldPath, string][] = [
       [field('spec.nodeName', { field: 2, type: 'message' }, { field: 10, type: 'string' }), 'n1'],
       [field('spec.hostNetwork', { field: 2, type: 'message' }, { field: 11, type: 'bool' }), 'true'],
@@ -80,7 +83,12 @@ describe('recorded objects', () => {
 
 /** Strings that mislead a scanner which is not aware of strings and escapes. */
 const nasty = fc
-  .array(fc.oneof(fc.string({ unit: 'binary', maxLength: 3 }), fc.constantFrom('"', '\\', '{', '}', '[', '],', '":"', 'name')))
+  .array(
+    fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 3 }),
+      fc.constantFrom('"', '\\', '{', '}', '[', '],', '":"', 'name'),
+    ),
+  )
   .map((parts) => parts.join(''));
 /** The string as JSON, perhaps with every character escaped. */
 const spelt = (value: fc.Arbitrary<string>): fc.Arbitrary<string> =>
@@ -102,13 +110,17 @@ function objectText(members: Record<string, fc.Arbitrary<string>>): fc.Arbitrary
     .tuple(fc.tuple(...some), others, fc.infiniteStream(fc.nat()), fc.constantFrom('', ' ', '\n\t'))
     .map(([known, unknown, ranks, space]) => {
       const present = [...known, ...unknown].filter((member) => member !== null);
-      const shuffled = present.map((member) => ({ member, rank: ranks.next().value as number })).toSorted((a, b) => a.rank - b.rank);
+      const shuffled = present
+        .map((member) => ({ member, rank: ranks.next().value as number }))
+        .toSorted((a, b) => a.rank - b.rank);
       const texts = shuffled.map(({ member: [key, value] }) => `${space}${key}${space}:${space}${value}${space}`);
       return `${space}{${texts.join(',')}${space}}`;
     });
 }
 
-const map = fc.dictionary(fc.oneof(nasty, fc.constant(END)), fc.oneof(nasty, fc.constant('true'))).map((value) => JSON.stringify(value));
+const map = fc
+  .dictionary(fc.oneof(nasty, fc.constant(END)), fc.oneof(nasty, fc.constant('true')))
+  .map((value) => JSON.stringify(value));
 const anyObject = objectText({
   kind: spelt(nasty),
   apiVersion: spelt(nasty),
@@ -164,8 +176,13 @@ describe('any JSON object', () => {
     fc.assert(
       fc.property(path, path, leaf, (where, asked, value) => {
         const object = where.reduceRight<unknown>((inner, key) => ({ before: '}', [key]: inner, after: [] }), value);
-        const found = asked.reduce<unknown>((outer, key) => (outer as Record<string, unknown> | undefined)?.[key], object);
-        const expected = typeof found === 'object' || found === undefined ? '' : String(found);
+        const found = asked.reduce<unknown>(
+          (outer, key) => (outer as Record<string, unknown> | undefined)?.[key],
+          object,
+        );
+        const expected = ['string', 'number', 'boolean'].includes(typeof found)
+          ? `${found as string | number | boolean}`
+          : '';
         expect(scanField('json', Buffer.from(JSON.stringify(object)), jsonPath(...asked))).toBe(expected);
       }),
     );
@@ -183,8 +200,12 @@ describe('a JSON object', () => {
 
   test('is not read further than needed', () => {
     const identity = '"name":"a","namespace":"b","uid":"c","resourceVersion":"7"';
-    expect(scan(`{"kind":"A","apiVersion":"v1","metadata":{${identity},"managedFields":[{`)).toMatchObject({ resourceVersion: 7 });
-    expect(scan('{"kind":"A","apiVersion":"v1","metadata":{"name":"cluster-scoped"},"spec":{')).toMatchObject({ uid: '' });
+    expect(scan(`{"kind":"A","apiVersion":"v1","metadata":{${identity},"managedFields":[{`)).toMatchObject({
+      resourceVersion: 7,
+    });
+    expect(scan('{"kind":"A","apiVersion":"v1","metadata":{"name":"cluster-scoped"},"spec":{')).toMatchObject({
+      uid: '',
+    });
   });
 
   test('without a version has none', () => {
@@ -193,7 +214,8 @@ describe('a JSON object', () => {
   });
 
   test('ends the initial events only if it is a bookmark', () => {
-    const annotated = (name: string) => scan(`{"metadata":{"annotations":{"${END}":"true"},${name}"resourceVersion":"1"}}`);
+    const annotated = (name: string) =>
+      scan(`{"metadata":{"annotations":{"${END}":"true"},${name}"resourceVersion":"1"}}`);
     expect(annotated('').initialEventsEnd).toBe(true);
     expect(annotated('"name":"spoof",').initialEventsEnd).toBe(false);
   });
@@ -244,42 +266,68 @@ const message = (field: number, ...fields: Buffer[]): Buffer => bytes(field, Buf
 const string = (field: number, text: string): Buffer => bytes(field, Buffer.from(text));
 const int = (field: number, value: bigint): Buffer =>
   Buffer.from([...varint(BigInt(field * 8)), ...varint(BigInt.asUintN(64, value))]);
-const entry = (field: number) => ([key, value]: readonly [string, string]): Buffer => message(field, string(1, key), string(2, value));
+const entry =
+  (field: number) =>
+  ([key, value]: readonly [string, string]): Buffer =>
+    message(field, string(1, key), string(2, value));
 const envelope = (...fields: Buffer[]): Buffer => Buffer.concat([Buffer.from('k8s\0'), ...fields]);
 const objectOf = (...fields: Buffer[]): Buffer => envelope(message(2, ...fields));
 
 const unknownField = fc.oneof(
-  fc.tuple(fc.integer({ min: 20, max: 5000 }), fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })).map(([field, value]) => int(field, value)),
-  fc.tuple(fc.integer({ min: 20, max: 5000 }), fc.uint8Array({ maxLength: 200 })).map(([field, value]) => bytes(field, Buffer.from(value))),
+  fc
+    .tuple(fc.integer({ min: 20, max: 5000 }), fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }))
+    .map(([field, value]) => int(field, value)),
+  fc
+    .tuple(fc.integer({ min: 20, max: 5000 }), fc.uint8Array({ maxLength: 200 }))
+    .map(([field, value]) => bytes(field, Buffer.from(value))),
 );
 const pairs = fc.array(fc.tuple(nasty, nasty), { maxLength: 3 });
 
 describe('any protobuf object', () => {
   test('scans as it was written', () => {
-    const identity = fc.record({ kind: nasty, apiVersion: nasty, name: nasty, namespace: nasty, uid: nasty, rv: fc.maxSafeNat() });
+    const identity = fc.record({
+      kind: nasty,
+      apiVersion: nasty,
+      name: nasty,
+      namespace: nasty,
+      uid: nasty,
+      rv: fc.maxSafeNat(),
+    });
     fc.assert(
-      fc.property(identity, pairs, pairs, fc.array(unknownField, { maxLength: 3 }), (id, labels, annotations, unknown) => {
-        const meta = message(
-          1,
-          ...unknown,
-          string(1, 'overwritten'),
-          string(1, id.name),
-          string(3, id.namespace),
-          string(5, id.uid),
-          string(6, String(id.rv)),
-          ...labels.map(entry(11)),
-          ...annotations.map(entry(12)),
-          ...unknown,
-        );
-        const typeMeta = message(1, string(1, id.apiVersion), string(2, id.kind));
-        const object = envelope(...unknown, typeMeta, message(2, ...unknown, meta, ...unknown), string(3, ''), string(4, ''));
-        const { rvStart, rvEnd, ...scanned } = scanObject('protobuf', object);
-        const { rv, ...strings } = id;
-        const initialEventsEnd = id.name === '' && new Map(annotations).get(END) === 'true';
-        expect(scanned).toEqual({ ...strings, resourceVersion: rv, initialEventsEnd });
-        expect(object.toString('latin1', rvStart, rvEnd)).toBe(String(rv));
-        expect(scanLabels('protobuf', object)).toEqual(new Map(labels));
-      }),
+      fc.property(
+        identity,
+        pairs,
+        pairs,
+        fc.array(unknownField, { maxLength: 3 }),
+        (id, labels, annotations, unknown) => {
+          const meta = message(
+            1,
+            ...unknown,
+            string(1, 'overwritten'),
+            string(1, id.name),
+            string(3, id.namespace),
+            string(5, id.uid),
+            string(6, String(id.rv)),
+            ...labels.map(entry(11)),
+            ...annotations.map(entry(12)),
+            ...unknown,
+          );
+          const typeMeta = message(1, string(1, id.apiVersion), string(2, id.kind));
+          const object = envelope(
+            ...unknown,
+            typeMeta,
+            message(2, ...unknown, meta, ...unknown),
+            string(3, ''),
+            string(4, ''),
+          );
+          const { rvStart, rvEnd, ...scanned } = scanObject('protobuf', object);
+          const { rv, ...strings } = id;
+          const initialEventsEnd = id.name === '' && new Map(annotations).get(END) === 'true';
+          expect(scanned).toEqual({ ...strings, resourceVersion: rv, initialEventsEnd });
+          expect(object.toString('latin1', rvStart, rvEnd)).toBe(String(rv));
+          expect(scanLabels('protobuf', object)).toEqual(new Map(labels));
+        },
+      ),
     );
   });
 });
@@ -289,7 +337,8 @@ describe('a protobuf object', () => {
 
   test('prints integers and booleans as Kubernetes does', () => {
     const object = objectOf(message(2, int(1, -3n), int(2, 2n ** 62n), int(3, 1n), int(4, 0n), int(3, 0n)));
-    const leaf = (field: number, type: 'bool' | 'int') => scanField('protobuf', object, path({ field: 2, type: 'message' }, { field, type }));
+    const leaf = (field: number, type: 'bool' | 'int') =>
+      scanField('protobuf', object, path({ field: 2, type: 'message' }, { field, type }));
     expect([leaf(1, 'int'), leaf(2, 'int'), leaf(3, 'bool'), leaf(4, 'bool'), leaf(5, 'int')]).toEqual([
       '-3',
       '4611686018427387904',
@@ -323,10 +372,26 @@ describe('a protobuf object', () => {
   });
 });
 
+/** Code of the error that `run` fails with; "none" if it does not. */
+function failure(run: () => unknown): string {
+  try {
+    run();
+    return 'none';
+  } catch (error) {
+    return (error as { code?: string }).code ?? String(error);
+  }
+}
+
 test.each(ENCODINGS)('damaged %s is refused or read, and fails in no other way', (encoding) => {
   const objects = ['configmaps', 'pods', 'leases'].flatMap((resource) => recorded(resource, encoding));
   const damage = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 3 });
-  const path: FieldPath = { json: ['spec', 'priority'], protobuf: [{ field: 2, type: 'message' }, { field: 25, type: 'int' }] };
+  const path: FieldPath = {
+    json: ['spec', 'priority'],
+    protobuf: [
+      { field: 2, type: 'message' },
+      { field: 25, type: 'int' },
+    ],
+  };
   const damaged = fc.tuple(fc.constantFrom(...objects), damage, fc.nat()).map(([object, bytesAt, cut]) => {
     const copy = Buffer.from(object.subarray(0, cut % 2 === 0 ? object.length : cut % object.length));
     for (const [at, byte] of bytesAt) if (copy.length > 0) copy[at % copy.length] = byte;
@@ -336,11 +401,7 @@ test.each(ENCODINGS)('damaged %s is refused or read, and fails in no other way',
   fc.assert(
     fc.property(fc.oneof(damaged, noise), (object) => {
       for (const scan of [scanObject, scanLabels, (e: Encoding, o: Buffer) => scanField(e, o, path)]) {
-        try {
-          scan(encoding, object);
-        } catch (error) {
-          expect(error).toBeInstanceOf(MalformedFrame);
-        }
+        expect(['none', 'MalformedFrame']).toContain(failure(() => scan(encoding, object)));
       }
     }),
   );

@@ -1,7 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MalformedFrame } from './malformed-frame.ts';
-import { FieldReader, bytesField, fieldHeader, stringField, varintField, varintLength, writeVarint } from './proto-wire.ts';
+import {
+  FieldReader,
+  bytesField,
+  fieldHeader,
+  stringField,
+  varintField,
+  varintLength,
+  writeVarint,
+} from './proto-wire.ts';
 
 const reader = (...bytes: number[]): FieldReader => new FieldReader(Buffer.from(bytes), 0, bytes.length);
 
@@ -83,6 +91,16 @@ describe('fields', () => {
   });
 });
 
+/** Code of the error that `run` fails with; "none" if it does not. */
+function failure(run: () => unknown): string {
+  try {
+    run();
+    return 'none';
+  } catch (error) {
+    return (error as { code?: string }).code ?? String(error);
+  }
+}
+
 describe('a malformed message', () => {
   test.each([
     ['a length beyond its end', [0x0a, 0x05, 1, 2]],
@@ -111,11 +129,8 @@ describe('a malformed message', () => {
   test('is refused with the same error, whatever the bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => {
-        try {
-          readAll(new FieldReader(Buffer.from(bytes), 0, bytes.length));
-        } catch (error) {
-          expect(error).toBeInstanceOf(MalformedFrame);
-        }
+        const read = () => readAll(new FieldReader(Buffer.from(bytes), 0, bytes.length));
+        expect(['none', 'MalformedFrame']).toContain(failure(read));
       }),
     );
   });

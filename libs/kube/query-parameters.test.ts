@@ -35,7 +35,8 @@ test('what was encoded comes out again', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme' }), fc.string({ unit: 'grapheme' }), (name, value) => {
       const query = QueryParameters.parse(`${encodeURIComponent(name)}=${encodeURIComponent(value)}`);
-      return query.get(name) === value && query.defect === undefined;
+      expect(query.get(name)).toBe(value);
+      expect(query.defect).toBeUndefined();
     }),
   );
 });

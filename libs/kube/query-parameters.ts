@@ -57,5 +57,6 @@ function parsePair(pair: string): { name: string; value: string } | string {
 }
 
 function unescape(text: string): string {
+  if (!text.includes('%') && !text.includes('+')) return text;
   return decodeURIComponent(text.replaceAll('+', ' '));
 }

@@ -18,7 +18,11 @@ test.each([
 });
 
 test('bytes are read as their text is, but for none, which is 0', () => {
-  const texts = fc.oneof(fc.string({ minLength: 1 }), fc.maxSafeNat().map(String), fc.bigInt({ min: 0n, max: 2n ** 64n }).map(String));
+  const texts = fc.oneof(
+    fc.string({ minLength: 1 }),
+    fc.maxSafeNat().map(String),
+    fc.bigInt({ min: 0n, max: 2n ** 64n }).map(String),
+  );
   fc.assert(
     fc.property(texts, (text) => {
       const bytes = Buffer.from(`"${text}"`);

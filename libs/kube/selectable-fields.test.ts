@@ -58,16 +58,26 @@ describe('section 1.5: the selectable fields', () => {
 
   test('of pod certificate requests leave out the namespace, as upstream does', () => {
     const gvr = { group: 'certificates.k8s.io', version: 'v1', resource: 'podcertificaterequests' };
-    expect([...selectableFields(gvr, true).keys()]).toEqual(['metadata.name', 'spec.signerName', 'spec.podName', 'spec.nodeName']);
+    expect([...selectableFields(gvr, true).keys()]).toEqual([
+      'metadata.name',
+      'spec.signerName',
+      'spec.podName',
+      'spec.nodeName',
+    ]);
   });
 
   test('of a version that was not checked are its metadata only', () => {
-    expect([...selectableFields({ ...PODS, version: 'v2' }, true).keys()]).toEqual(['metadata.name', 'metadata.namespace']);
+    expect([...selectableFields({ ...PODS, version: 'v2' }, true).keys()]).toEqual([
+      'metadata.name',
+      'metadata.namespace',
+    ]);
     expect(unknownFieldLabelMessage({ ...PODS, version: 'v2' }, 'spec.nodeName')).toBeUndefined();
   });
 
   test('of both kinds of events name the same object', () => {
-    const regarding = selectableFields({ group: 'events.k8s.io', version: 'v1', resource: 'events' }, true).get('regarding.uid');
+    const regarding = selectableFields({ group: 'events.k8s.io', version: 'v1', resource: 'events' }, true).get(
+      'regarding.uid',
+    );
     expect(regarding?.json).toEqual(['regarding', 'uid']);
     expect(selectableFields(core('events'), true).get('involvedObject.uid')?.protobuf).toEqual([
       { field: 2, type: 'message' },

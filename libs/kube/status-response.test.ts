@@ -62,7 +62,9 @@ function refusal({ name, url, accept, body }: Recorded): StatusBody | undefined 
     const [label] = options.fieldSelector.requirements.map(({ field }) => unknownFieldLabelMessage(request, field));
     return (
       validateListOptions(options) ??
-      (label === undefined || options.fieldSelector.exactValue('metadata.name') !== undefined ? undefined : badRequest(label)) ??
+      (label === undefined || options.fieldSelector.exactValue('metadata.name') !== undefined
+        ? undefined
+        : badRequest(label)) ??
       nameConflict(options, request.name) ??
       continueConflict(options) ??
       invalidResourceVersion(options.resourceVersion, verb)

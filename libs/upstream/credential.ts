@@ -7,7 +7,7 @@ const TOKEN_AGE_MS = 60_000;
 /** After a 401 a credential is fetched anew at most this often, so that a storm of them starts no storm of plugins. */
 const RENEWAL_PAUSE_MS = 5_000;
 
-/** PEM. Two are the same certificate if and only if their buffers are the same objects. */
+/** PEM. */
 export interface ClientCertificate {
   readonly certificate: Buffer;
   readonly key: Buffer;

@@ -125,9 +125,10 @@ export class Dialer {
   }
 }
 
-/** Whether both are the very same PEM. */
+/** Whether both are the same PEM, or none. */
 export function sameCertificate(a: ClientCertificate | undefined, b: ClientCertificate | undefined): boolean {
-  return a?.certificate === b?.certificate && a?.key === b?.key;
+  if (a === undefined || b === undefined) return a === b;
+  return a.certificate.equals(b.certificate) && a.key.equals(b.key);
 }
 
 function portOf(server: URL): number {

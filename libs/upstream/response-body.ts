@@ -16,7 +16,7 @@ export interface ResponseBodyOptions {
 
 /**
  * The body with one meaning of its end, whatever carries it: 'end' where upstream ended it, else 'error'. (An HTTP/2
- * stream whose socket closes would otherwise just close, with neither.) gzip is undone, also in several members, which
+ * stream whose socket closes would otherwise just close, with neither. RST_STREAM with NO_ERROR is an end in Node.) gzip is undone, also in several members, which
  * is how kube-apiserver 1.37 sends a watch-list (N6).
  */
 export function responseBody({ source, encoding, ...rest }: ResponseBodyOptions): Readable {
@@ -52,6 +52,8 @@ class ResponseBody extends Readable {
       if (!source.readableEnded) interrupted();
     });
     source.pause();
+    // Whoever reads sees the error. That an answer breaks which nobody reads must not end the process.
+    this.on('error', () => undefined);
     if (signal.aborted) this.#onAbort();
     else signal.addEventListener('abort', this.#onAbort, { once: true });
   }

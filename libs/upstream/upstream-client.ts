@@ -165,19 +165,18 @@ async function openHttp1(
 function responseHead(outgoing: ClientRequest, signal: AbortSignal, host: string): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const onAbort = () => {
-      outgoing.destroy();
       reject(signal.reason as Error);
+      outgoing.destroy();
     };
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
-    outgoing.once('response', (response) => {
-      signal.removeEventListener('abort', onAbort);
-      resolve(response);
-    });
+    outgoing.once('response', resolve);
     // Stays for the life of the request; after the head it only keeps a late error from being uncaught.
-    outgoing.on('error', (cause) => {
+    outgoing.on('error', (cause) => reject(isBeforeSending(cause) ? cause : interrupted(cause, host)));
+    // node:http closes a request without an error if the answer is an unasked 101.
+    outgoing.once('close', () => {
       signal.removeEventListener('abort', onAbort);
-      reject(isBeforeSending(cause) ? cause : interrupted(cause, host));
+      reject(interrupted(undefined, host));
     });
   });
 }
@@ -187,6 +186,6 @@ function isBeforeSending(cause: Error): boolean {
   return cause.name === 'UpstreamUnreachable' || cause.name === 'KubeconfigError';
 }
 
-function interrupted(cause: Error, host: string): UpstreamInterrupted {
+function interrupted(cause: unknown, host: string): UpstreamInterrupted {
   return new UpstreamInterrupted(`the connection to kube-apiserver at ${host} broke before it answered`, { cause });
 }

@@ -89,6 +89,7 @@ export class Fixture {
     const server = createSecureServer({ ...serverTls, ...options });
     // A client that goes away is no failure of a test.
     server.on('sessionError', () => undefined);
+    server.on('stream', (stream) => stream.on('error', () => undefined));
     return { server, port: await this.listen(server) };
   }
 }

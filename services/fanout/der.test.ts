@@ -1,6 +1,14 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { DER_OCTET_STRING, der, derObjectIdentifier, MalformedDer, readDer, readDerAll, readObjectIdentifier } from './der.ts';
+import {
+  DER_OCTET_STRING,
+  der,
+  derObjectIdentifier,
+  MalformedDer,
+  readDer,
+  readDerAll,
+  readObjectIdentifier,
+} from './der.ts';
 
 describe('DER elements', () => {
   test('what is written is read back, for every length form', () => {

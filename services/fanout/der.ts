@@ -52,7 +52,7 @@ export function readDer(bytes: Buffer, offset = 0): DerElement {
 /** All elements of a constructed element's contents, in order. */
 export function readDerAll(contents: Buffer): DerElement[] {
   const elements: DerElement[] = [];
-  for (let offset = 0; offset < contents.length; ) {
+  for (let offset = 0; offset < contents.length;) {
     const element = readDer(contents, offset);
     elements.push(element);
     offset = element.end;

@@ -39,7 +39,10 @@ async function sendRaw(server: TestServer, request: string, until?: string): Pro
 
 describe('HTTP/1.1', () => {
   test.each([
-    ['both Content-Length and Transfer-Encoding', 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n'],
+    [
+      'both Content-Length and Transfer-Encoding',
+      'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
+    ],
     ['Transfer-Encoding that is not chunked', 'POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: xchunked\r\n\r\n'],
     ['two different Content-Lengths', 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n'],
     ['no Host', 'GET / HTTP/1.1\r\n\r\n'],
@@ -49,7 +52,7 @@ describe('HTTP/1.1', () => {
     ['a NUL in a header', 'GET / HTTP/1.1\r\nhost: x\r\na: b\0c\r\n\r\n'],
     ['a Connection header that strips identity', 'GET / HTTP/1.1\r\nhost: x\r\nconnection: Impersonate-User\r\n\r\n'],
     ['an authority as target', 'GET x:443 HTTP/1.1\r\nhost: x\r\n\r\n'],
-  ])('%s is 400 and the end of the connection', async (_, request) => {
+  ])('%s is 400 and the end of the connection', async (_name, request) => {
     const seen: string[] = [];
     const server = await start({
       onRequest: (exchange) => {
@@ -61,16 +64,27 @@ describe('HTTP/1.1', () => {
     expect(seen).toEqual([]);
   });
 
-  test.each([
-    ['too many headers', `GET / HTTP/1.1\r\nhost: x\r\n${'a: b\r\n'.repeat(200)}\r\n`],
-    ['too large a header', `GET / HTTP/1.1\r\nhost: x\r\na: ${'b'.repeat(70_000)}\r\n\r\n`],
-  ])('%s is 431', async (_, request) => {
-    expect(await sendRaw(await start(), request)).toMatch(/^HTTP\/1\.1 431 /);
+  test('too many headers are 431', async () => {
+    expect(await sendRaw(await start(), `GET / HTTP/1.1\r\nhost: x\r\n${'a: b\r\n'.repeat(200)}\r\n`)).toMatch(
+      /^HTTP\/1\.1 431 /,
+    );
+  });
+
+  test('too large a header is 431', async () => {
+    const socket = await (await start()).tls();
+    const answer = readUntil(socket);
+    socket.write(`GET / HTTP/1.1\r\nhost: x\r\na: ${'b'.repeat(60 * 1024)}`);
+    // In a piece of its own: what is not read when the server closes would turn its answer into a reset.
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    socket.write('b'.repeat(6 * 1024));
+    expect(await answer).toMatch(/^HTTP\/1\.1 431 /);
   });
 
   test('128 headers and 60 KiB are fine', async () => {
     const headers = `${'a: b\r\n'.repeat(126)}c: ${'d'.repeat(60 * 1024)}\r\n`;
-    expect(await sendRaw(await start(), `GET / HTTP/1.1\r\nhost: x\r\n${headers}\r\n`, 'ok')).toMatch(/^HTTP\/1\.1 200 /);
+    expect(await sendRaw(await start(), `GET / HTTP/1.1\r\nhost: x\r\n${headers}\r\n`, 'ok')).toMatch(
+      /^HTTP\/1\.1 200 /,
+    );
   });
 
   test('CONNECT is 405', async () => {
@@ -78,9 +92,9 @@ describe('HTTP/1.1', () => {
   });
 
   test('a head that does not come to its end is cut', async () => {
-    const server = await start({ limits: { headersTimeoutMs: 1 } });
+    const server = await start({ limits: { headersTimeoutMs: 50 } });
     expect(await sendRaw(server, 'GET / HTTP/1.1\r\nhost:')).toMatch(/^HTTP\/1\.1 408 /);
-  }, 15_000);
+  });
 
   test('pipelined requests are answered one after the other', async () => {
     const waiting: Exchange[] = [];
@@ -113,7 +127,7 @@ describe('HTTP/1.1', () => {
     flooding.resume().write('POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n');
     const chunk = Buffer.from(`10000\r\n${'x'.repeat(65_536)}\r\n`);
     const flood = setInterval(() => flooding.write(chunk), 1);
-    await once(flooding, 'close');
+    await closing(flooding);
     clearInterval(flood);
   });
 
@@ -155,7 +169,8 @@ describe('HTTP/1.1', () => {
   });
 
   test('other upgrades are ordinary requests', async () => {
-    const request = 'GET / HTTP/1.1\r\nhost: x\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAA\r\n\r\n';
+    const request =
+      'GET / HTTP/1.1\r\nhost: x\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAA\r\n\r\n';
     expect(await sendRaw(await start(), request, 'ok')).toMatch(/^HTTP\/1\.1 200 /);
   });
 
@@ -181,17 +196,18 @@ describe('HTTP/1.1', () => {
 describe('HTTP/2', () => {
   test('push and extended CONNECT are not offered, and streams are bounded', async () => {
     const session = (await start()).http2();
-    const [settings] = (await once(session, 'remoteSettings')) as [{ enableConnectProtocol?: boolean; maxConcurrentStreams: number }];
+    const [settings] = (await once(session, 'remoteSettings')) as [
+      { enableConnectProtocol?: boolean; maxConcurrentStreams: number },
+    ];
     expect(settings.enableConnectProtocol).toBeFalsy();
     expect(settings.maxConcurrentStreams).toBe(250);
   });
 
   test.each([
     ['CONNECT', { ':method': 'CONNECT', ':authority': 'x:443' }, 405],
-    ['a Host that differs from :authority', { ':path': '/', host: 'other' }, 400],
-    ['a target that is no path', { ':path': 'api' }, 400],
+    ['a Host that differs from :authority', { ':path': '/', ':authority': 'x', host: 'other' }, 400],
     ['a fragment', { ':path': '/api#x' }, 400],
-  ])('%s is refused', async (_, head, status) => {
+  ])('%s is refused', async (_name, head, status) => {
     const seen: string[] = [];
     const server = await start({ onRequest: (exchange) => void seen.push(exchange.url) });
     const stream = server.http2().request(head);
@@ -204,18 +220,18 @@ describe('HTTP/2', () => {
   test.each([
     ['too many headers', Object.fromEntries(Array.from({ length: 150 }, (_, index) => [`x-${index}`, 'y']))],
     ['too large a header', { 'x-large': 'y'.repeat(80_000) }],
-  ])('%s refuse the stream, not the connection', async (_, headers) => {
+  ])('%s refuse the stream, not the connection', async (_name, headers) => {
     const server = await start();
     const session = server.http2();
     await once(session, 'remoteSettings');
-    await expect(answerOf(openStream(session, { headers }))).rejects.toThrow();
+    await expect(answerOf(openStream(session, { headers }))).rejects.toThrow(/ENHANCE_YOUR_CALM|REFUSED_STREAM|reset/);
     expect(await answerOf(openStream(session, {}))).toMatchObject({ status: 200 });
   });
 
   test.each([
     ['401', 401, {}],
     ['Connection: close', 200, { connection: 'close' }],
-  ])('%s is the last answer of its connection', async (_, status, headers) => {
+  ])('%s is the last answer of its connection', async (_name, status, headers) => {
     const server = await start({ onRequest: (exchange) => exchange.respond(status, headers, 'x') });
     const session = server.http2();
     const goneAway = once(session, 'goaway');
@@ -230,7 +246,8 @@ describe('HTTP/2', () => {
   test('after GOAWAY, streams under way go on', async () => {
     const opened = Promise.withResolvers<ClientStream>();
     const server = await start({
-      onRequest: (exchange) => (exchange.url === '/watch' ? opened.resolve(exchange.stream(200, {})) : exchange.respond(401, {}, '')),
+      onRequest: (exchange) =>
+        exchange.url === '/watch' ? opened.resolve(exchange.stream(200, {})) : exchange.respond(401, {}, ''),
     });
     const session = server.http2();
     const watch = answerOf(openStream(session, { path: '/watch' }));
@@ -249,30 +266,35 @@ describe('HTTP/2', () => {
       const socket = await server.tls({ ALPNProtocols: ['h2'] });
       const block = Buffer.from(payload, 'hex');
       const frame = Buffer.concat([Buffer.from([0, 0, block.length, 1, 5, 0, 0, 0, 1]), block]);
-      socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]), frame]));
+      socket.write(Buffer.concat([PREFACE, frame]));
       socket.resume().end();
       await once(socket, 'close');
     }
     expect(await server.request('2.0', {})).toMatchObject({ status: 200 });
   });
 
-  test.each([
-    ['SETTINGS with more entries than the bound', frameOf(4, 0, 0, Buffer.alloc(6 * 40, Buffer.from('000400000001', 'hex'))), 1],
-    ['a reset for each request (CVE-2023-44487)', undefined, 3_000],
-    ['PINGs', frameOf(6, 0, 0, Buffer.alloc(8)), 200_000],
-  ])('a flood of %s is survived', async (_, frame, count) => {
+  test.each<[string, Buffer | undefined, number, boolean]>([
+    [
+      'SETTINGS with more entries than the bound',
+      frameOf(4, 0, 0, Buffer.alloc(6 * 40, Buffer.from('000400000001', 'hex'))),
+      1,
+      true,
+    ],
+    ['requests that are reset at once (CVE-2023-44487)', undefined, 3_000, true],
+    ['PINGs whose answers nobody reads', frameOf(6, 0, 0, Buffer.alloc(8)), 200_000, false],
+  ])('%s end the connection', async (_name, frame, count, reads) => {
     const server = await start({ onRequest: () => {} });
     const socket = await server.tls({ ALPNProtocols: ['h2'] });
-    const closed = once(socket, 'close');
-    socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frameOf(4, 0, 0, Buffer.alloc(0))]));
+    const closed = closing(socket);
+    if (reads) socket.resume();
+    socket.write(PREFACE);
     for (let sent = 0; sent < count && !socket.destroyed; sent++) {
       socket.write(frame ?? resetRequest(sent * 2 + 1));
       if (sent % 500 === 499) await new Promise((resolve) => setImmediate(resolve));
       if (socket.writableLength > 8 * 1024 * 1024) break;
     }
-    if (!socket.destroyed) await closed;
-    expect(await server.request('2.0', {}).catch((error: unknown) => error)).toBeDefined();
-    await expect.poll(() => server.server.connectionCount).toBeLessThanOrEqual(1);
+    await closed;
+    await expect.poll(() => server.server.connectionCount).toBe(0);
   });
 
   test('watches that nobody reads do not keep new streams from opening', async () => {
@@ -296,7 +318,7 @@ describe('HTTP/2', () => {
     const server = await start({ clock, onRequest: (exchange) => void exchange.stream(200, {}) });
     const alive = server.http2();
     const dead = await server.tls({ ALPNProtocols: ['h2'] });
-    dead.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frameOf(4, 0, 0, Buffer.alloc(0)), request(1)]));
+    dead.write(Buffer.concat([PREFACE, request(1)]));
     await once(openStream(alive, {}), 'response');
     await expect.poll(() => server.server.connectionCount).toBe(2);
     const pinged = once(alive, 'ping');
@@ -316,7 +338,8 @@ describe('HTTP/2', () => {
     const server = await start({
       clock,
       limits: { idleTimeoutMs: 5_000 },
-      onRequest: (exchange) => void (exchange.url === '/watch' ? exchange.stream(200, {}) : exchange.respond(200, {}, '')),
+      onRequest: (exchange) =>
+        void (exchange.url === '/watch' ? exchange.stream(200, {}) : exchange.respond(200, {}, '')),
     });
     const [idle, busy] = [server.http2(), server.http2()];
     await answerOf(openStream(idle, {}));
@@ -337,6 +360,18 @@ describe('HTTP/2', () => {
     expect(stream.rstCode).toBe(constants.NGHTTP2_NO_ERROR);
   });
 });
+
+const PREFACE = Buffer.concat([
+  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+  Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]),
+]);
+
+/** As `once(socket, 'close')`, but errors on the way are no failure. */
+function closing(socket: Duplex): Promise<void> {
+  return new Promise((resolve) => {
+    socket.once('close', () => resolve());
+  });
+}
 
 function frameOf(type: number, flags: number, stream: number, payload: Buffer): Buffer {
   const head = Buffer.alloc(9);

@@ -7,10 +7,19 @@ import { createHttpServer } from './http-server.ts';
 import { systemClock } from '@dogwatch/process/clock.ts';
 import { pino } from 'pino';
 import { testIdentity } from './test-certificates.ts';
-import { answerOf, type ClientRequest, type HttpVersion, openStream, startTestServer, type TestServer } from './test-server.ts';
+import {
+  answerOf,
+  type ClientRequest,
+  type HttpVersion,
+  openStream,
+  startTestServer,
+  type TestServer,
+} from './test-server.ts';
 
 const versions: HttpVersion[] = ['1.1', '2.0'];
 const started: TestServer[] = [];
+/** How clients call an answer that did not come to its end. */
+const BROKEN_OFF = /aborted|hang up|ECONNRESET|INTERNAL_ERROR|reset/;
 
 async function start(options: Parameters<typeof startTestServer>[0] = {}): Promise<TestServer> {
   const server = await startTestServer(options);
@@ -23,7 +32,11 @@ afterEach(async () => {
 });
 
 /** One request through a server that answers with `onRequest`. */
-async function ask(version: HttpVersion, onRequest: (exchange: Exchange) => void | Promise<void>, request: ClientRequest = {}) {
+async function ask(
+  version: HttpVersion,
+  onRequest: (exchange: Exchange) => void | Promise<void>,
+  request: ClientRequest = {},
+) {
   const server = await start({ onRequest });
   return server.request(version, request);
 }
@@ -41,9 +54,18 @@ describe.each(versions)('over HTTP/%s', (version) => {
       async (exchange) => {
         const { method, url, httpVersion, headers, connection } = exchange;
         const body = await readAll(exchange.body());
-        exchange.respond(200, {}, JSON.stringify({ method, url, httpVersion, headers, peer: connection.remoteAddress, body }));
+        exchange.respond(
+          200,
+          {},
+          JSON.stringify({ method, url, httpVersion, headers, peer: connection.remoteAddress, body }),
+        );
       },
-      { method: 'PUT', path: '/api/v1?x=%2F', headers: { 'x-a': '1', 'impersonate-group': ['a, b', 'c'] }, body: 'hello' },
+      {
+        method: 'PUT',
+        path: '/api/v1?x=%2F',
+        headers: { 'x-a': '1', 'impersonate-group': ['a, b', 'c'] },
+        body: 'hello',
+      },
     );
     expect(JSON.parse(answer.body)).toEqual({
       method: 'PUT',
@@ -57,11 +79,15 @@ describe.each(versions)('over HTTP/%s', (version) => {
       peer: '127.0.0.1',
       body: 'hello',
     });
-    expect(Object.keys((JSON.parse(answer.body) as { headers: object }).headers).filter((name) => name.startsWith(':'))).toEqual([]);
+    expect(
+      Object.keys((JSON.parse(answer.body) as { headers: object }).headers).filter((name) => name.startsWith(':')),
+    ).toEqual([]);
   });
 
   test('a whole answer has the headers given, its length, the date, and nothing else', async () => {
-    const answer = await ask(version, (exchange) => exchange.respond(403, { 'audit-id': 'x', warning: ['a', 'b'] }, 'no'));
+    const answer = await ask(version, (exchange) =>
+      exchange.respond(403, { 'audit-id': 'x', warning: ['a', 'b'] }, 'no'),
+    );
     expect(answer).toMatchObject({ status: 403, body: 'no' });
     const names = Object.keys(answer.headers).filter((name) => name !== ':status');
     expect(names.sort()).toEqual(['audit-id', 'content-length', 'date', 'warning']);
@@ -72,14 +98,15 @@ describe.each(versions)('over HTTP/%s', (version) => {
     ['HEAD', { method: 'HEAD' }, 200, '4'],
     ['204', {}, 204, undefined],
     ['304', {}, 304, undefined],
-  ])('%s has no body, whole, streamed or piped', async (_, request, status, length) => {
+  ])('%s has no body, whole, streamed or piped', async (_name, request, status, length) => {
+    const written: boolean[] = [];
     const server = await start({
       onRequest: (exchange) => {
         if (exchange.url === '/whole') exchange.respond(status, {}, 'body');
         if (exchange.url === '/piped') exchange.pipe(status, { 'content-length': '4' }, PassThrough.from([]));
         if (exchange.url === '/streamed') {
           const stream = exchange.stream(status, {});
-          expect(stream.write(Buffer.from('body'))).toBe(true);
+          written.push(stream.write(Buffer.from('body')));
           stream.end();
         }
       },
@@ -88,6 +115,7 @@ describe.each(versions)('over HTTP/%s', (version) => {
       expect(await server.request(version, { ...request, path })).toMatchObject({ status, body: '' });
     }
     expect((await server.request(version, { ...request, path: '/whole' })).headers['content-length']).toBe(length);
+    expect(written).toEqual([true]);
   });
 
   test('a streamed answer arrives piece by piece', async () => {
@@ -102,12 +130,21 @@ describe.each(versions)('over HTTP/%s', (version) => {
     await new Promise(setImmediate);
     stream.write(Buffer.from('"ADDED"}\n'));
     stream.end();
-    expect(await answer).toMatchObject({ status: 200, body: '{"type":"ADDED"}\n', headers: { 'content-type': 'application/json' } });
+    expect(await answer).toMatchObject({
+      status: 200,
+      body: '{"type":"ADDED"}\n',
+      headers: { 'content-type': 'application/json' },
+    });
   });
 
   test('a piped answer loses the hop-by-hop headers of the other hop', async () => {
     const answer = await ask(version, (exchange) => {
-      const headers = { 'content-type': 'text/plain', 'transfer-encoding': 'chunked', 'keep-alive': 'timeout=5', upgrade: 'h2c' };
+      const headers = {
+        'content-type': 'text/plain',
+        'transfer-encoding': 'chunked',
+        'keep-alive': 'timeout=5',
+        upgrade: 'h2c',
+      };
       exchange.pipe(200, headers, PassThrough.from([Buffer.from('a'), Buffer.from('b')]));
     });
     expect(answer.body).toBe('ab');
@@ -121,7 +158,7 @@ describe.each(versions)('over HTTP/%s', (version) => {
       exchange.pipe(200, {}, body);
       body.write('half', () => body.destroy(new Error('upstream is gone')));
     });
-    await expect(answer).rejects.toThrow();
+    await expect(answer).rejects.toThrow(BROKEN_OFF);
   });
 
   test.each(['before the answer', 'while it streams'])('aborting %s is seen as an error', async (when) => {
@@ -129,7 +166,7 @@ describe.each(versions)('over HTTP/%s', (version) => {
       if (when === 'before the answer') exchange.abort();
       else exchange.stream(200, {}).abort();
     });
-    await expect(answer).rejects.toThrow();
+    await expect(answer).rejects.toThrow(BROKEN_OFF);
   });
 
   test('onClose is called once, for a complete answer and for a client that left', async () => {
@@ -154,7 +191,7 @@ describe.each(versions)('over HTTP/%s', (version) => {
     socket.destroy();
     await gone.promise;
     await expect.poll(() => closed.mock.calls).toEqual([['/whole'], ['/watch']]);
-    expect(await expect.poll(() => server.server.connectionCount).toBe(0));
+    await expect.poll(() => server.server.connectionCount).toBe(0);
   });
 
   test('answering a client that is gone does nothing', async () => {
@@ -266,7 +303,7 @@ describe('connections', () => {
     const server = await start({ limits: { maxConnections: 2 } });
     const [first] = await Promise.all([server.tls(), server.tls()]);
     await expect.poll(() => server.server.connectionCount).toBe(2);
-    await expect(Promise.race([server.tls(), refused(server)])).rejects.toThrow();
+    await expect(Promise.race([server.tls(), refused(server)])).rejects.toThrow(/refused|disconnected|ECONNRESET/);
     expect(server.server.refusedConnections).toBeGreaterThan(0);
     first!.destroy();
     await expect.poll(() => server.server.connectionCount).toBe(1);
@@ -275,13 +312,16 @@ describe('connections', () => {
 
   test('that never finish their handshake are cut', async () => {
     const { port } = await start({ limits: { handshakeTimeoutMs: 50 } });
-    const socket = connect(port, '127.0.0.1');
+    const socket = connect(port, '127.0.0.1').resume();
     await once(socket, 'close');
+    expect(socket.bytesRead).toBe(0);
   });
 
   test('cannot be had below TLS 1.2', async () => {
     const server = await start();
-    await expect(server.tls({ minVersion: 'TLSv1', maxVersion: 'TLSv1.1' })).rejects.toThrow();
+    await expect(server.tls({ minVersion: 'TLSv1', maxVersion: 'TLSv1.1' })).rejects.toThrow(
+      /protocol version|unsupported|no protocols/i,
+    );
   });
 
   test('that speak something else than TLS do no harm', async () => {
@@ -292,7 +332,6 @@ describe('connections', () => {
     await once(socket, 'close');
     expect(await server.request('2.0', {})).toMatchObject({ status: 200 });
   });
-
 });
 
 async function refused(server: TestServer): Promise<never> {
@@ -304,15 +343,17 @@ describe('shutting down', () => {
   test.each(versions)('lets an answer over HTTP/%s end, and takes no new request', async (version) => {
     const opened = Promise.withResolvers<ClientStream>();
     const server = await start({
-      onRequest: (exchange) => (exchange.url === '/watch' ? opened.resolve(exchange.stream(200, {})) : exchange.respond(200, {}, '')),
+      onRequest: (exchange) =>
+        exchange.url === '/watch' ? opened.resolve(exchange.stream(200, {})) : exchange.respond(200, {}, ''),
     });
     const session = server.http2();
-    const answer = version === '1.1' ? server.request('1.1', { path: '/watch' }) : answerOf(openStream(session, { path: '/watch' }));
+    const answer =
+      version === '1.1' ? server.request('1.1', { path: '/watch' }) : answerOf(openStream(session, { path: '/watch' }));
     const stream = await opened.promise;
     const goneAway = version === '1.1' ? undefined : once(session, 'goaway');
     const stopped = stop(server);
     await goneAway;
-    await expect(server.tls()).rejects.toThrow();
+    await expect(server.tls()).rejects.toThrow('ECONNREFUSED');
     stream.write(Buffer.from('last words'));
     stream.end();
     expect(await answer).toMatchObject({ body: 'last words' });
@@ -321,7 +362,10 @@ describe('shutting down', () => {
 
   test.each(versions)('cuts what is left over HTTP/%s after the grace', async (version) => {
     const opened = Promise.withResolvers<ClientStream>();
-    const server = await start({ limits: { shutdownGraceMs: 50 }, onRequest: (exchange) => opened.resolve(exchange.stream(200, {})) });
+    const server = await start({
+      limits: { shutdownGraceMs: 50 },
+      onRequest: (exchange) => opened.resolve(exchange.stream(200, {})),
+    });
     await slowReader(server, version);
     const stream = await opened.promise;
     const closed = new Promise<void>((resolve) => {

@@ -88,7 +88,12 @@ class TlsHttpServer implements HttpServer {
     this.#http1 = createHttp1Protocol({
       limits: this.#limits,
       onRequest: (exchange) => void this.#serve(exchange),
-      onUpgrade: (exchange) => void this.#guard(async () => onUpgrade(exchange), exchange, () => exchange.socket.destroy()),
+      onUpgrade: (exchange) =>
+        void this.#guard(
+          async () => onUpgrade(exchange),
+          exchange,
+          () => exchange.socket.destroy(),
+        ),
     });
     this.#http2 = createHttp2Protocol({
       limits: this.#limits,
@@ -167,7 +172,10 @@ class TlsHttpServer implements HttpServer {
     this.refusedConnections += 1;
     if (this.refusedConnections % 1000 !== 1) return;
     const { maxConnections } = this.#limits;
-    this.#options.log.warn({ maxConnections, refused: this.refusedConnections }, 'too many connections, new ones are closed');
+    this.#options.log.warn(
+      { maxConnections, refused: this.refusedConnections },
+      'too many connections, new ones are closed',
+    );
   }
 
   #accept(socket: TLSSocket): void {
@@ -184,13 +192,26 @@ class TlsHttpServer implements HttpServer {
   }
 
   #serve(exchange: Exchange): Promise<void> {
-    return this.#guard(async () => this.#options.onRequest(exchange), exchange, () => {
-      if (exchange.started) exchange.abort();
-      else exchange.respond(500, { 'content-type': 'text/plain; charset=utf-8' }, 'This request caused dogwatch to fail. Look in its log for details.\n');
-    });
+    return this.#guard(
+      async () => this.#options.onRequest(exchange),
+      exchange,
+      () => {
+        if (exchange.started) exchange.abort();
+        else
+          exchange.respond(
+            500,
+            { 'content-type': 'text/plain; charset=utf-8' },
+            'This request caused dogwatch to fail. Look in its log for details.\n',
+          );
+      },
+    );
   }
 
-  async #guard(serve: () => Promise<void>, { method, url }: Exchange | UpgradeExchange, fail: () => void): Promise<void> {
+  async #guard(
+    serve: () => Promise<void>,
+    { method, url }: Exchange | UpgradeExchange,
+    fail: () => void,
+  ): Promise<void> {
     try {
       await serve();
     } catch (err) {

@@ -31,7 +31,7 @@ export function createHttp1Protocol({ limits, onRequest, onUpgrade }: Http1Proto
     requestTimeout: 0,
     keepAliveTimeout: limits.idleTimeoutMs,
     maxHeaderSize: limits.maxHeaderBytes,
-    connectionsCheckingInterval: CHECK_INTERVAL_MS,
+    connectionsCheckingInterval: Math.min(CHECK_INTERVAL_MS, limits.headersTimeoutMs),
     insecureHTTPParser: false,
     // Other upgrades (h2c) are ordinary requests whose offer is passed over (RFC 9110 7.8).
     shouldUpgradeCallback: (request: IncomingMessage) => /^(websocket|spdy\/.*)$/i.test(request.headers.upgrade ?? ''),

@@ -65,7 +65,12 @@ export class Http2Exchange implements Exchange {
   pipe(status: number, headers: ResponseHeaders, body: Readable): void {
     const head = responseHead(this.method, status, headers);
     const trailers = 'trailer' in head.headers && body instanceof IncomingMessage ? body : undefined;
-    if (!this.#begin(status, head, { endStream: head.bodiless, waitForTrailers: trailers !== undefined && !head.bodiless })) {
+    if (
+      !this.#begin(status, head, {
+        endStream: head.bodiless,
+        waitForTrailers: trailers !== undefined && !head.bodiless,
+      })
+    ) {
       body.destroy();
       return;
     }

@@ -1,5 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream, type ServerOptions } from 'node:http2';
+import {
+  performServerHandshake,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+  type ServerOptions,
+} from 'node:http2';
 import type { ClientConnection } from './client-connection.ts';
 import type { Exchange } from './exchange.ts';
 import { Http2Exchange } from './http2-exchange.ts';
@@ -42,7 +47,8 @@ export function createHttp2Protocol(options: Http2ProtocolOptions): Protocol {
     streamResetRate: 33,
   };
   return {
-    accept: (connection) => new Http2Connection(performServerHandshake(connection.socket, session), connection, options),
+    accept: (connection) =>
+      new Http2Connection(performServerHandshake(connection.socket, session), connection, options),
     close() {},
   };
 }
@@ -118,12 +124,22 @@ class Http2Connection implements ProtocolConnection {
 }
 
 /** As over HTTP/1.1: pseudo headers become method, target and Host. */
-function readHead(headers: IncomingHttpHeaders, rawHeaders: readonly string[], maxHeaderPairs: number): ReturnType<typeof readRequestHead> {
+function readHead(
+  headers: IncomingHttpHeaders,
+  rawHeaders: readonly string[],
+  maxHeaderPairs: number,
+): ReturnType<typeof readRequestHead> {
   const { ':method': method, ':path': target, ':authority': authority, ':scheme': _scheme, ...rest } = headers;
   // RFC 9113 8.3.1: a Host that differs from :authority makes the request malformed.
   if (authority !== undefined && rest.host !== undefined && rest.host !== authority) {
     return { status: 400, reason: 'the Host header differs from :authority' };
   }
   if (typeof authority === 'string') rest.host = authority;
-  return readRequestHead({ method: String(method), target: String(target ?? ''), headers: rest, rawHeaders, maxHeaderPairs });
+  return readRequestHead({
+    method: String(method),
+    target: String(target ?? ''),
+    headers: rest,
+    rawHeaders,
+    maxHeaderPairs,
+  });
 }

@@ -41,7 +41,9 @@ describe('a made certificate, as OpenSSL reads it', () => {
 
   test('lists its extended key usages, and has none unless asked', () => {
     const extendedKeyUsages = [SERVER_AUTH, CLIENT_AUTH];
-    expect(makeCertificate({ subject: kubernetesName('x'), key, extendedKeyUsages, ...period }).keyUsage).toEqual(extendedKeyUsages);
+    expect(makeCertificate({ subject: kubernetesName('x'), key, extendedKeyUsages, ...period }).keyUsage).toEqual(
+      extendedKeyUsages,
+    );
     expect(makeCertificate({ subject: kubernetesName('x'), key, ...period }).keyUsage).toBeUndefined();
   });
 

@@ -87,7 +87,12 @@ function keyIdentifier(key: KeyObject): Buffer {
   return createHash('sha1').update(publicKey).digest();
 }
 
-function extensionsOf({ authority, extendedKeyUsages = [], names = [], extensions = [] }: CertificateRequest): Buffer[] {
+function extensionsOf({
+  authority,
+  extendedKeyUsages = [],
+  names = [],
+  extensions = [],
+}: CertificateRequest): Buffer[] {
   const pathLength = authority?.pathLength;
   const constraints = [
     ...(authority === undefined ? [] : [TRUE]),
@@ -143,7 +148,9 @@ function serialNumber(): Buffer {
 function time(date: Date): Buffer {
   const text = `${date.toISOString().slice(0, 19).replaceAll(/[-:T]/g, '')}Z`;
   // RFC 5280 4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050.
-  return date.getUTCFullYear() < 2050 ? der(0x17, Buffer.from(text.slice(2))) : der(DER_GENERALIZED_TIME, Buffer.from(text));
+  return date.getUTCFullYear() < 2050
+    ? der(0x17, Buffer.from(text.slice(2)))
+    : der(DER_GENERALIZED_TIME, Buffer.from(text));
 }
 
 function bits(bytes: Buffer): Buffer {

@@ -27,8 +27,8 @@ export interface RawRequestHead {
 /**
  * Checks a request's head and brings it into one form for both protocols. `impersonate-*` headers become arrays with
  * one entry per header line, as their values may hold commas. Refused are: more header lines than the bound (Node would
- * drop the rest, perhaps an Impersonate-User), CONNECT, targets that are not an origin's, and a Connection header that
- * names a security header, so that a hop would strip it (CVE-2021-31999).
+ * drop the rest, perhaps an Impersonate-User), CONNECT, targets that are not an origin's, transfer codings other than
+ * chunked, and a Connection header that names a security header, so that a hop would strip it (CVE-2021-31999).
  */
 export function readRequestHead(raw: RawRequestHead): RequestHead | RequestRefusal {
   const { method, target, headers, rawHeaders, maxHeaderPairs } = raw;
@@ -36,6 +36,10 @@ export function readRequestHead(raw: RawRequestHead): RequestHead | RequestRefus
   if (method === 'CONNECT') return { status: 405, reason: 'CONNECT is not supported' };
   const url = originForm(method, target, headers);
   if (url === undefined) return { status: 400, reason: 'malformed request target' };
+  const coding = headers['transfer-encoding'];
+  // RFC 9112 6.3: the end of such a body cannot be known; Node finds out only after it has handed the request over.
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked')
+    return { status: 400, reason: 'unsupported transfer encoding' };
   const stripped = headers.connection?.split(',').find((name) => isSecurityHeader(name.trim().toLowerCase()));
   if (stripped !== undefined) return { status: 400, reason: 'the Connection header names a security header' };
   separateImpersonation(headers, rawHeaders);

@@ -103,6 +103,8 @@ class Forwarding {
     });
     // After the head this is a body that upstream did not want to the end; the answer counts.
     request.on('error', (error) => this.fail(error));
+    // node:http closes a request without an error if the answer is an unasked 101.
+    request.once('close', () => this.fail(new Error('closed without an answer')));
     this.#exchange.onClose(() => {
       // A request that is done has given its connection back.
       if (response?.readableEnded !== true || !request.writableFinished) request.destroy();

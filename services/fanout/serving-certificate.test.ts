@@ -5,7 +5,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { kubernetesName, makeCertificate } from './make-certificate.ts';
 import { certificatesIn } from './pem.ts';
-import { loadServingCertificate, ServingCertificateError, type ServingCertificateErrorCode } from './serving-certificate.ts';
+import {
+  loadServingCertificate,
+  ServingCertificateError,
+  type ServingCertificateErrorCode,
+} from './serving-certificate.ts';
 
 const now = Date.UTC(2026, 5, 1);
 const DAY = 24 * 3600 * 1000;
@@ -29,7 +33,8 @@ describe('without files of the operator', () => {
   test('a certificate is made for a year, for this host and all names', async () => {
     const made = await loadServingCertificate({ certDir, names: ['dogwatch.example', '10.1.2.3'], now });
     const leaf = new X509Certificate(made.cert);
-    for (const name of ['localhost', 'kubernetes.default.svc', 'dogwatch.example', hostname()]) expect(leaf.checkHost(name)).toBe(name);
+    for (const name of ['localhost', 'kubernetes.default.svc', 'dogwatch.example', hostname()])
+      expect(leaf.checkHost(name)).toBe(name);
     for (const address of ['127.0.0.1', '::1', '10.1.2.3']) expect(leaf.checkIP(address)).toBeDefined();
     expect(leaf.validToDate.getTime() - now).toBe(365 * DAY);
     expect(leaf.verify(new X509Certificate(made.ca).publicKey)).toBe(true);
@@ -120,7 +125,9 @@ describe('with files of the operator', () => {
     const { certFile } = await writeFiles(foreignPair());
     const keyFile = join(certDir, 'bad.key');
     await writeFile(keyFile, '-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n');
-    const error = await loadServingCertificate({ certFile, keyFile, certDir, names: [], now }).catch((reason: unknown) => reason);
+    const error = await loadServingCertificate({ certFile, keyFile, certDir, names: [], now }).catch(
+      (reason: unknown) => reason,
+    );
     expect((error as Error).stack).not.toContain('c2VjcmV0');
     expect((error as Error).cause).toBeUndefined();
   });
@@ -131,12 +138,27 @@ function foreignPair(): { cert: Buffer; key: Buffer } {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const names = ['localhost', '127.0.0.1'];
   const subject = kubernetesName('somebody else');
-  const certificate = makeCertificate({ subject, key: privateKey, names, notBefore: new Date(now - DAY), notAfter: new Date(now + 365 * DAY) });
-  return { cert: Buffer.from(certificate.toString()), key: Buffer.from(privateKey.export({ type: 'sec1', format: 'pem' })) };
+  const certificate = makeCertificate({
+    subject,
+    key: privateKey,
+    names,
+    notBefore: new Date(now - DAY),
+    notAfter: new Date(now + 365 * DAY),
+  });
+  return {
+    cert: Buffer.from(certificate.toString()),
+    key: Buffer.from(privateKey.export({ type: 'sec1', format: 'pem' })),
+  };
 }
 
 let written = 0;
-async function writeFiles({ cert, key }: { cert: Buffer; key: Buffer }): Promise<{ certFile: string; keyFile: string }> {
+async function writeFiles({
+  cert,
+  key,
+}: {
+  cert: Buffer;
+  key: Buffer;
+}): Promise<{ certFile: string; keyFile: string }> {
   written += 1;
   const certFile = join(certDir, `tls-${written}.crt`);
   const keyFile = join(certDir, `tls-${written}.key`);

@@ -71,7 +71,10 @@ export async function loadServingCertificate(options: ServingCertificateOptions)
   const { certFile, keyFile, certDir, now } = options;
   if (certFile !== undefined && keyFile !== undefined) return readPair({ certFile, keyFile, now });
   if (certFile !== undefined || keyFile !== undefined) {
-    throw new ServingCertificateError('incomplete_pair', 'give both --tls-cert-file and --tls-private-key-file, or neither');
+    throw new ServingCertificateError(
+      'incomplete_pair',
+      'give both --tls-cert-file and --tls-private-key-file, or neither',
+    );
   }
   const names = allNames(options.names);
   const files = { certFile: join(certDir, 'apiserver.crt'), keyFile: join(certDir, 'apiserver.key'), now };
@@ -89,7 +92,10 @@ async function readPair({ certFile, keyFile, now }: PairFiles): Promise<ServingC
   const [cert, key] = await Promise.all([readPem(certFile), readPem(keyFile)]);
   const chain = parseChain(cert, certFile);
   if (!chain[0]!.checkPrivateKey(parseKey(key, keyFile))) {
-    throw new ServingCertificateError('key_mismatch', `the key in ${keyFile} is not the one of the certificate in ${certFile}`);
+    throw new ServingCertificateError(
+      'key_mismatch',
+      `the key in ${keyFile} is not the one of the certificate in ${certFile}`,
+    );
   }
   if (!isValid(chain[0]!, now)) {
     const { validFrom, validTo } = chain[0]!;
@@ -178,7 +184,10 @@ function isDnsName(name: string): boolean {
 
 function covers(certificate: X509Certificate, name: string): boolean {
   if (isIP(name) !== 0) return certificate.checkIP(name) !== undefined;
-  return certificate.subjectAltName?.split(', ').includes(`DNS:${name}`) === true || certificate.checkHost(name) !== undefined;
+  return (
+    certificate.subjectAltName?.split(', ').includes(`DNS:${name}`) === true ||
+    certificate.checkHost(name) !== undefined
+  );
 }
 
 function isOwn(pem: Buffer, file: string): boolean {
@@ -214,7 +223,9 @@ async function readPem(file: string): Promise<Buffer> {
   try {
     return await readFile(file);
   } catch (cause) {
-    throw new ServingCertificateError('unreadable', `cannot read ${file}: check the path and its permissions`, { cause });
+    throw new ServingCertificateError('unreadable', `cannot read ${file}: check the path and its permissions`, {
+      cause,
+    });
   }
 }
 

@@ -11,9 +11,10 @@ export interface TestIdentity {
 const DAY_MS = 24 * 3600 * 1000;
 
 /** An identity signed by `issuer`, or by itself; a client's, valid for a day around now, unless said otherwise. */
-export function testIdentity(
-  { issuer, ...wanted }: Partial<CertificateRequest> & { issuer?: TestIdentity } = {},
-): TestIdentity {
+export function testIdentity({
+  issuer,
+  ...wanted
+}: Partial<CertificateRequest> & { issuer?: TestIdentity } = {}): TestIdentity {
   const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
   const certificate = makeCertificate({
     subject: kubernetesName('somebody'),
@@ -24,7 +25,11 @@ export function testIdentity(
     notAfter: new Date(Date.now() + DAY_MS),
     ...wanted,
   });
-  return { certificate, key, pem: { cert: certificate.toString(), key: String(key.export({ type: 'pkcs8', format: 'pem' })) } };
+  return {
+    certificate,
+    key,
+    pem: { cert: certificate.toString(), key: String(key.export({ type: 'pkcs8', format: 'pem' })) },
+  };
 }
 
 /** An authority; a root unless `issuer` is given. */

@@ -1,6 +1,11 @@
 import { once } from 'node:events';
 import { Agent, type RequestOptions, request as httpsRequest } from 'node:https';
-import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, type OutgoingHttpHeaders } from 'node:http2';
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect as connectHttp2,
+  type OutgoingHttpHeaders,
+} from 'node:http2';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { pino } from 'pino';
@@ -51,7 +56,9 @@ export async function startTestServer(options: Partial<HttpServerOptions> = {}):
     clock: systemClock,
     log: pino({ level: 'debug' }, { write: (line: string) => void log.push(line) }),
     ...options,
-    ...(options.tls === undefined ? {} : { tls: { ...options.tls, cert: Buffer.from(identity.pem.cert), key: Buffer.from(identity.pem.key) } }),
+    ...(options.tls === undefined
+      ? {}
+      : { tls: { ...options.tls, cert: Buffer.from(identity.pem.cert), key: Buffer.from(identity.pem.key) } }),
   });
   const stopping = new AbortController();
   const running = server.run(stopping.signal);
@@ -96,7 +103,10 @@ export async function startTestServer(options: Partial<HttpServerOptions> = {}):
 }
 
 /** Opens a stream and sends the whole request. */
-export function openStream(session: ClientHttp2Session, { method = 'GET', path = '/', headers = {}, body }: ClientRequest): ClientHttp2Stream {
+export function openStream(
+  session: ClientHttp2Session,
+  { method = 'GET', path = '/', headers = {}, body }: ClientRequest,
+): ClientHttp2Stream {
   const head: OutgoingHttpHeaders = { ':method': method, ':path': path, ...headers };
   const stream = session.request(head, { endStream: body === undefined });
   stream.on('error', () => {});
@@ -116,13 +126,27 @@ export async function answerOf(stream: ClientHttp2Stream): Promise<Answer> {
   return { status: headers[':status'], headers, body: Buffer.concat(parts).toString(), trailers };
 }
 
-async function requestHttp1(options: ConnectionOptions & RequestOptions, { method = 'GET', path = '/', headers = {}, body }: ClientRequest): Promise<Answer> {
-  const request = httpsRequest({ ...options, agent: new Agent({ ALPNProtocols: ['http/1.1'] }), method, path, headers });
+async function requestHttp1(
+  options: ConnectionOptions & RequestOptions,
+  { method = 'GET', path = '/', headers = {}, body }: ClientRequest,
+): Promise<Answer> {
+  const request = httpsRequest({
+    ...options,
+    agent: new Agent({ ALPNProtocols: ['http/1.1'] }),
+    method,
+    path,
+    headers,
+  });
   request.end(body);
   const [response] = (await once(request, 'response')) as [IncomingMessage];
   const parts: Buffer[] = [];
   for await (const part of response as AsyncIterable<Buffer>) parts.push(part);
-  return { status: response.statusCode!, headers: response.headers, body: Buffer.concat(parts).toString(), trailers: response.trailers };
+  return {
+    status: response.statusCode!,
+    headers: response.headers,
+    body: Buffer.concat(parts).toString(),
+    trailers: response.trailers,
+  };
 }
 
 function expectListening(): never {

@@ -83,7 +83,7 @@ export const sidecarOptions = defineOptions({
     default: 500,
     min: 1,
     max: 10_000,
-    help: 'Most resources (times encodings) watched upstream at once; requests for more are forwarded.',
+    help: 'Most resources (times encodings) watched upstream at once; requests that need one more are answered 429.',
   },
   'lane-idle-timeout': {
     type: 'duration',

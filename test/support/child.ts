@@ -40,6 +40,7 @@ export class Child {
   readonly #logFile: string;
   readonly #process: ChildProcess;
   #exit: Exit | undefined;
+  #wanted = false;
 
   private constructor(options: ChildOptions, child: ChildProcess, pid: number) {
     this.name = options.name;
@@ -98,12 +99,14 @@ export class Child {
 
   /** Kill -9, and the end of the process awaited. */
   async kill9(): Promise<void> {
+    this.#wanted = true;
     this.signal('SIGKILL');
     await this.exited;
   }
 
   /** SIGTERM, after 20 s SIGKILL. Throws ChildError if the process has to be killed or is still there. */
   async stop(): Promise<void> {
+    this.#wanted = true;
     this.signal('SIGTERM');
     const timer = setTimeout(() => this.signal('SIGKILL'), STOP_TIMEOUT_MS);
     const { signal } = await this.exited;
@@ -120,9 +123,9 @@ export class Child {
     throw new ChildError(`${this.name} ended (${signal ?? `code ${code}`})\n${this.tail()}`);
   }
 
-  /** As `assertAlive`, but an end with code 0 is well. */
+  /** As `assertAlive`, but an end that was asked for, or with code 0, is well. */
   assertNotFailed(): void {
-    if (this.#exit?.code !== 0) this.assertAlive();
+    if (!this.#wanted && this.#exit?.code !== 0) this.assertAlive();
   }
 
   /** The last lines of the log. */

@@ -15,7 +15,10 @@ export class LineReader {
   async next(timeoutMs: number): Promise<string> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`${this.#name} wrote no line within ${timeoutMs / 1_000} s`)), timeoutMs);
+      timer = setTimeout(
+        () => reject(new Error(`${this.#name} wrote no line within ${timeoutMs / 1_000} s`)),
+        timeoutMs,
+      );
     });
     try {
       const { done, value } = await Promise.race([this.#lines.next(), late]);
