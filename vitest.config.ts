@@ -6,7 +6,13 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['libs/**/*.test.ts', 'services/**/*.test.ts', 'bench/**/*.test.ts', 'test/tidy.test.ts', 'test/support/**/*.test.ts'],
+          include: [
+            'libs/**/*.test.ts',
+            'services/**/*.test.ts',
+            'bench/**/*.test.ts',
+            'test/tidy.test.ts',
+            'test/support/**/*.test.ts',
+          ],
         },
       },
       {

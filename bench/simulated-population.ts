@@ -25,10 +25,13 @@ export function populate(store: SimulatedStore, population: Population): void {
   const add = (group: string, resource: string, object: KubeObject) => {
     const { namespace = '', name = '' } = object.metadata;
     const uid = uidOf(`${group}/${resource}/${namespace}/${name}`);
-    store.load(writeOptions(store.collection(group, resource), { object, namespace, name, uid, creationTimestamp: CREATED }));
+    store.load(
+      writeOptions(store.collection(group, resource), { object, namespace, name, uid, creationTimestamp: CREATED }),
+    );
   };
   const namespaces = [...SYSTEM_NAMESPACES, ...range(population.namespaces).map((index) => `app-${index}`)];
-  for (const { group, version } of GROUP_VERSIONS) add('apiregistration.k8s.io', 'apiservices', apiService(group, version));
+  for (const { group, version } of GROUP_VERSIONS)
+    add('apiregistration.k8s.io', 'apiservices', apiService(group, version));
   for (const name of namespaces) {
     add('', 'namespaces', namespaceObject(name));
     add('', 'serviceaccounts', { metadata: { name: 'default', namespace: name } });
@@ -43,12 +46,23 @@ export function populate(store: SimulatedStore, population: Population): void {
   }
   for (const index of range(population.nodes)) addNode(add, index, population);
   add('node.k8s.io', 'runtimeclasses', { metadata: { name: 'runc' }, handler: 'runc' });
-  add('scheduling.k8s.io', 'priorityclasses', { metadata: { name: 'system-node-critical' }, value: 2000001000, preemptionPolicy: 'PreemptLowerPriority' });
-  add('storage.k8s.io', 'csidrivers', { metadata: { name: 'disk.csi.example.com' }, spec: { attachRequired: true, podInfoOnMount: true } });
+  add('scheduling.k8s.io', 'priorityclasses', {
+    metadata: { name: 'system-node-critical' },
+    value: 2000001000,
+    preemptionPolicy: 'PreemptLowerPriority',
+  });
+  add('storage.k8s.io', 'csidrivers', {
+    metadata: { name: 'disk.csi.example.com' },
+    spec: { attachRequired: true, podInfoOnMount: true },
+  });
   store.forget();
 }
 
-function addNode(add: (group: string, resource: string, object: KubeObject) => void, index: number, population: Population): void {
+function addNode(
+  add: (group: string, resource: string, object: KubeObject) => void,
+  index: number,
+  population: Population,
+): void {
   const name = `node-${index}`;
   add('', 'nodes', node(name, index));
   add('coordination.k8s.io', 'leases', lease(name));
@@ -70,19 +84,43 @@ function uidOf(text: string): string {
 }
 
 function managedFields(fields: object): object[] {
-  return [{ manager: 'kubelet', operation: 'Update', apiVersion: 'v1', time: CREATED, fieldsType: 'FieldsV1', fieldsV1: fields, subresource: 'status' }];
+  return [
+    {
+      manager: 'kubelet',
+      operation: 'Update',
+      apiVersion: 'v1',
+      time: CREATED,
+      fieldsType: 'FieldsV1',
+      fieldsV1: fields,
+      subresource: 'status',
+    },
+  ];
 }
 
 function apiService(group: string, version: string): KubeObject {
   return {
     metadata: { name: `${version}.${group}`, labels: { 'kube-aggregator.kubernetes.io/automanaged': 'onstart' } },
     spec: { ...(group === '' ? {} : { group }), version, groupPriorityMinimum: 18000, versionPriority: 1 },
-    status: { conditions: [{ type: 'Available', status: 'True', lastTransitionTime: CREATED, reason: 'Local', message: 'Local APIServices are always available' }] },
+    status: {
+      conditions: [
+        {
+          type: 'Available',
+          status: 'True',
+          lastTransitionTime: CREATED,
+          reason: 'Local',
+          message: 'Local APIServices are always available',
+        },
+      ],
+    },
   };
 }
 
 function namespaceObject(name: string): KubeObject {
-  return { metadata: { name, labels: { 'kubernetes.io/metadata.name': name } }, spec: { finalizers: ['kubernetes'] }, status: { phase: 'Active' } };
+  return {
+    metadata: { name, labels: { 'kubernetes.io/metadata.name': name } },
+    spec: { finalizers: ['kubernetes'] },
+    status: { phase: 'Active' },
+  };
 }
 
 function configMap(namespace: string, name: string, data: Record<string, string>): KubeObject {
@@ -113,7 +151,10 @@ function endpointSlice(namespace: string, endpoints: number): KubeObject {
   return {
     metadata: { name: 'web-abcde', namespace, labels: { 'kubernetes.io/service-name': 'web' }, annotations: STAMP },
     addressType: 'IPv4',
-    endpoints: range(endpoints).map((index) => ({ addresses: [`10.1.0.${index + 1}`], conditions: { ready: true, serving: true, terminating: false } })),
+    endpoints: range(endpoints).map((index) => ({
+      addresses: [`10.1.0.${index + 1}`],
+      conditions: { ready: true, serving: true, terminating: false },
+    })),
     ports: [{ name: 'http', port: 8080, protocol: 'TCP' }],
   };
 }
@@ -123,23 +164,53 @@ function node(name: string, index: number): KubeObject {
   return {
     metadata: {
       name,
-      labels: { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux', 'topology.kubernetes.io/zone': `zone-${index % 3}` },
+      labels: {
+        'kubernetes.io/hostname': name,
+        'kubernetes.io/os': 'linux',
+        'topology.kubernetes.io/zone': `zone-${index % 3}`,
+      },
       annotations: STAMP,
     },
     spec: { podCIDR: `10.1.${index & 255}.0/24` },
     status: {
       capacity: { cpu: '8', memory: '32Gi', pods: '110' },
-      conditions: [{ type: 'Ready', status: 'True', lastHeartbeatTime: CREATED, lastTransitionTime: CREATED, reason: 'KubeletReady', message: 'kubelet is posting ready status' }],
-      addresses: [{ type: 'InternalIP', address }, { type: 'Hostname', address: name }],
+      conditions: [
+        {
+          type: 'Ready',
+          status: 'True',
+          lastHeartbeatTime: CREATED,
+          lastTransitionTime: CREATED,
+          reason: 'KubeletReady',
+          message: 'kubelet is posting ready status',
+        },
+      ],
+      addresses: [
+        { type: 'InternalIP', address },
+        { type: 'Hostname', address: name },
+      ],
       daemonEndpoints: { kubeletEndpoint: { Port: 10250 } },
-      nodeInfo: { machineID: name, systemUUID: name, bootID: name, kernelVersion: '6.12', osImage: 'simulated', containerRuntimeVersion: 'containerd://2.1', kubeletVersion: 'v1.37.2', kubeProxyVersion: '', operatingSystem: 'linux', architecture: 'amd64' },
+      nodeInfo: {
+        machineID: name,
+        systemUUID: name,
+        bootID: name,
+        kernelVersion: '6.12',
+        osImage: 'simulated',
+        containerRuntimeVersion: 'containerd://2.1',
+        kubeletVersion: 'v1.37.2',
+        kubeProxyVersion: '',
+        operatingSystem: 'linux',
+        architecture: 'amd64',
+      },
     },
   };
 }
 
 /** About 800 bytes, as a kubelet's lease with its managed fields. */
 function lease(name: string): KubeObject {
-  const fields = { 'f:metadata': { 'f:ownerReferences': { '.': {}, 'k:{"uid":""}': {} } }, 'f:spec': { 'f:holderIdentity': {}, 'f:leaseDurationSeconds': {}, 'f:renewTime': {} } };
+  const fields = {
+    'f:metadata': { 'f:ownerReferences': { '.': {}, 'k:{"uid":""}': {} } },
+    'f:spec': { 'f:holderIdentity': {}, 'f:leaseDurationSeconds': {}, 'f:renewTime': {} },
+  };
   return {
     metadata: {
       name,
@@ -163,7 +234,9 @@ interface PodPlace {
 /** About 3 KB, as a running pod of a Deployment. */
 function pod({ namespace, name, nodeName, index, slot }: PodPlace): KubeObject {
   const podIP = `10.1.${index & 255}.${(slot % 250) + 2}`;
-  const mounts = [{ name: 'kube-api-access', readOnly: true, mountPath: '/var/run/secrets/kubernetes.io/serviceaccount' }];
+  const mounts = [
+    { name: 'kube-api-access', readOnly: true, mountPath: '/var/run/secrets/kubernetes.io/serviceaccount' },
+  ];
   const condition = (type: string) => ({ type, status: 'True', lastProbeTime: null, lastTransitionTime: CREATED });
   return {
     metadata: {
@@ -171,13 +244,46 @@ function pod({ namespace, name, nodeName, index, slot }: PodPlace): KubeObject {
       namespace,
       labels: { app: 'web', tier: slot % 2 === 0 ? 'front' : 'back', 'pod-template-hash': '5d59d67564' },
       annotations: STAMP,
-      ownerReferences: [{ apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web-5d59d67564', uid: uidOf(namespace), controller: true, blockOwnerDeletion: true }],
+      ownerReferences: [
+        {
+          apiVersion: 'apps/v1',
+          kind: 'ReplicaSet',
+          name: 'web-5d59d67564',
+          uid: uidOf(namespace),
+          controller: true,
+          blockOwnerDeletion: true,
+        },
+      ],
       managedFields: managedFields({
-        'f:status': { 'f:conditions': Object.fromEntries(['Initialized', 'Ready', 'ContainersReady'].map((type) => [`k:{"type":"${type}"}`, { '.': {}, 'f:lastProbeTime': {}, 'f:lastTransitionTime': {}, 'f:status': {}, 'f:type': {} }])), 'f:containerStatuses': {}, 'f:hostIP': {}, 'f:phase': {}, 'f:podIP': {}, 'f:podIPs': { '.': {} }, 'f:startTime': {} },
+        'f:status': {
+          'f:conditions': Object.fromEntries(
+            ['Initialized', 'Ready', 'ContainersReady'].map((type) => [
+              `k:{"type":"${type}"}`,
+              { '.': {}, 'f:lastProbeTime': {}, 'f:lastTransitionTime': {}, 'f:status': {}, 'f:type': {} },
+            ]),
+          ),
+          'f:containerStatuses': {},
+          'f:hostIP': {},
+          'f:phase': {},
+          'f:podIP': {},
+          'f:podIPs': { '.': {} },
+          'f:startTime': {},
+        },
       }),
     },
     spec: {
-      volumes: [{ name: 'kube-api-access', projected: { sources: [{ serviceAccountToken: { expirationSeconds: 3607, path: 'token' } }, { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } }], defaultMode: 420 } }],
+      volumes: [
+        {
+          name: 'kube-api-access',
+          projected: {
+            sources: [
+              { serviceAccountToken: { expirationSeconds: 3607, path: 'token' } },
+              { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
+            ],
+            defaultMode: 420,
+          },
+        },
+      ],
       containers: [
         {
           name: 'web',
@@ -198,14 +304,21 @@ function pod({ namespace, name, nodeName, index, slot }: PodPlace): KubeObject {
       nodeName,
       securityContext: {},
       schedulerName: 'default-scheduler',
-      tolerations: ['not-ready', 'unreachable'].map((key) => ({ key: `node.kubernetes.io/${key}`, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 300 })),
+      tolerations: ['not-ready', 'unreachable'].map((key) => ({
+        key: `node.kubernetes.io/${key}`,
+        operator: 'Exists',
+        effect: 'NoExecute',
+        tolerationSeconds: 300,
+      })),
       priority: 0,
       enableServiceLinks: true,
       preemptionPolicy: 'PreemptLowerPriority',
     },
     status: {
       phase: 'Running',
-      conditions: ['PodReadyToStartContainers', 'Initialized', 'Ready', 'ContainersReady', 'PodScheduled'].map(condition),
+      conditions: ['PodReadyToStartContainers', 'Initialized', 'Ready', 'ContainersReady', 'PodScheduled'].map(
+        condition,
+      ),
       hostIP: `10.2.${index >> 8}.${index & 255}`,
       podIP,
       podIPs: [{ ip: podIP }],

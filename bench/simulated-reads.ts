@@ -1,7 +1,14 @@
 import { StatusError, badRequest, expired, objectStatus, tooLarge } from './simulated-status.ts';
 import type { ListOptions, ResourcePath } from './simulated-request.ts';
 import { inScope } from './simulated-selector.ts';
-import { type Collection, type SimulatedStore, type StoredObject, storageKey, VersionTooOld } from './simulated-store.ts';
+import {
+  byKey,
+  type Collection,
+  type SimulatedStore,
+  type StoredObject,
+  storageKey,
+  VersionTooOld,
+} from './simulated-store.ts';
 import { listHead, listItem, type View } from './simulated-view.ts';
 import { SimulatedWatch } from './simulated-watch.ts';
 
@@ -111,10 +118,16 @@ function decodeToken({ continueToken, resourceVersion, scope }: ListOptions): To
     throw badRequest('specifying resource version is not allowed when using continue');
   }
   try {
-    const token = JSON.parse(Buffer.from(continueToken, 'base64url').toString()) as { v: string; rv: number; start: string };
-    if (token.v !== 'meta.k8s.io/v1' || !Number.isInteger(token.rv) || token.rv === 0) throw new TypeError('incorrect version');
+    const token = JSON.parse(Buffer.from(continueToken, 'base64url').toString()) as {
+      v: string;
+      rv: number;
+      start: string;
+    };
+    if (token.v !== 'meta.k8s.io/v1' || !Number.isInteger(token.rv) || token.rv === 0)
+      throw new TypeError('incorrect version');
     const start = token.start.replace(/^\//, '');
-    const relative = scope.namespace === undefined || start.startsWith(`${scope.namespace}/`) ? start : `${scope.namespace}/${start}`;
+    const relative =
+      scope.namespace === undefined || start.startsWith(`${scope.namespace}/`) ? start : `${scope.namespace}/${start}`;
     return { version: token.rv, start: relative };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
@@ -123,7 +136,7 @@ function decodeToken({ continueToken, resourceVersion, scope }: ListOptions): To
 }
 
 function after(object: StoredObject, start: string): boolean {
-  return Buffer.compare(Buffer.from(storageKey(object)), Buffer.from(start)) >= 0;
+  return byKey(storageKey(object), start) >= 0;
 }
 
 /** One object. Throws StatusError 404. */

@@ -91,11 +91,10 @@ function parseScope(target: ResourcePath, labelSelector: string, fieldSelector: 
   }
 }
 
-function isTrue(query: URLSearchParams, name: string): boolean {
-  const value = query.get(name);
-  if (value === null || value === '0' || value === 'false') return false;
-  if (value === '' || value === '1' || value === 'true') return true;
-  throw badRequest(`strconv.ParseBool: parsing "${value}": invalid syntax`);
+/** As upstream decodes booleans: everything but "false" and "0" is true. */
+export function isTrue(query: URLSearchParams, name: string): boolean {
+  const value = query.get(name)?.toLowerCase();
+  return value !== undefined && value !== 'false' && value !== '0';
 }
 
 function integer(query: URLSearchParams, name: string): number {
@@ -132,7 +131,11 @@ function checkOptions({ watch, resourceVersion, match, initial, continueToken }:
     if (initial !== undefined && match !== 'NotOlderThan') {
       forbid('resourceVersionMatch', 'sendInitialEvents requires setting resourceVersionMatch to NotOlderThan');
     }
-    if (initial === undefined && match !== '') forbid('resourceVersionMatch', 'resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided');
+    if (initial === undefined && match !== '')
+      forbid(
+        'resourceVersionMatch',
+        'resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided',
+      );
     if (match !== '' && match !== 'NotOlderThan') unsupported('"NotOlderThan"');
   } else {
     if (initial !== undefined) forbid('sendInitialEvents', 'sendInitialEvents is forbidden for list');

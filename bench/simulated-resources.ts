@@ -33,7 +33,12 @@ const POD_FIELDS = [
   'status.nominatedNodeName',
 ];
 
-function row(groupVersion: string, resource: string, kind: string, extra: Row & { cluster?: true } = {}): SimulatedResource {
+function row(
+  groupVersion: string,
+  resource: string,
+  kind: string,
+  extra: Row & { cluster?: true } = {},
+): SimulatedResource {
   const [group, version] = groupVersion.includes('/') ? groupVersion.split('/') : ['', groupVersion];
   return {
     group: group ?? '',
@@ -57,7 +62,14 @@ export const SIMULATED_RESOURCES: readonly SimulatedResource[] = [
   row('v1', 'events', 'Event', {
     short: ['ev'],
     tail: ',"involvedObject":{},"source":{},"firstTimestamp":null,"lastTimestamp":null,"eventTime":null,"reportingComponent":"","reportingInstance":""',
-    fields: ['involvedObject.kind', 'involvedObject.namespace', 'involvedObject.name', 'involvedObject.uid', 'reason', 'type'],
+    fields: [
+      'involvedObject.kind',
+      'involvedObject.namespace',
+      'involvedObject.name',
+      'involvedObject.uid',
+      'reason',
+      'type',
+    ],
   }),
   row('v1', 'namespaces', 'Namespace', {
     cluster: true,
@@ -112,7 +124,11 @@ export const SIMULATED_RESOURCES: readonly SimulatedResource[] = [
   row('scheduling.k8s.io/v1', 'priorityclasses', 'PriorityClass', { cluster: true, short: ['pc'], tail: ',"value":0' }),
   row('storage.k8s.io/v1', 'csidrivers', 'CSIDriver', { cluster: true, tail: ',"spec":{}' }),
   row('storage.k8s.io/v1', 'csinodes', 'CSINode', { cluster: true, tail: ',"spec":{"drivers":null},"status":{}' }),
-  row('storage.k8s.io/v1', 'storageclasses', 'StorageClass', { cluster: true, short: ['sc'], tail: ',"provisioner":""' }),
+  row('storage.k8s.io/v1', 'storageclasses', 'StorageClass', {
+    cluster: true,
+    short: ['sc'],
+    tail: ',"provisioner":""',
+  }),
   row('storage.k8s.io/v1', 'volumeattachments', 'VolumeAttachment', {
     cluster: true,
     tail: ',"spec":{"attacher":"","source":{},"nodeName":""},"status":{"attached":false}',

@@ -8,7 +8,11 @@ interface Review {
     readonly resourceAttributes?: Partial<Omit<Attributes, 'fieldSelector'>> & {
       readonly fieldSelector?: {
         readonly rawSelector?: string;
-        readonly requirements?: readonly { readonly key: string; readonly operator: string; readonly values?: readonly string[] }[];
+        readonly requirements?: readonly {
+          readonly key: string;
+          readonly operator: string;
+          readonly values?: readonly string[];
+        }[];
       };
     };
     readonly nonResourceAttributes?: { readonly path?: string };
@@ -31,7 +35,11 @@ export function reviewResource(path: string): { group: string; resource: string 
 /** The answered review: the request with its status. */
 export function answerReview(path: string, body: string, caller: SimulatedUser): object {
   const review = JSON.parse(body) as Review;
-  return { ...review, metadata: {}, status: PATHS[path] === 'token' ? tokenStatus(review) : accessStatus(review, path, caller) };
+  return {
+    ...review,
+    metadata: {},
+    status: PATHS[path] === 'token' ? tokenStatus(review) : accessStatus(review, path, caller),
+  };
 }
 
 function tokenStatus({ spec }: Review): object {
@@ -60,8 +68,12 @@ function accessStatus({ spec }: Review, path: string, caller: SimulatedUser): ob
   return { allowed };
 }
 
-function selectorText(selector: NonNullable<NonNullable<Review['spec']>['resourceAttributes']>['fieldSelector']): string {
+function selectorText(
+  selector: NonNullable<NonNullable<Review['spec']>['resourceAttributes']>['fieldSelector'],
+): string {
   if (selector?.rawSelector !== undefined) return selector.rawSelector;
   const requirements = selector?.requirements ?? [];
-  return requirements.map(({ key, operator, values }) => `${key}${operator === 'In' ? '=' : '!='}${values?.[0] ?? ''}`).join(',');
+  return requirements
+    .map(({ key, operator, values }) => `${key}${operator === 'In' ? '=' : '!='}${values?.[0] ?? ''}`)
+    .join(',');
 }

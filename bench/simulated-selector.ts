@@ -76,7 +76,10 @@ function unknownField(field: string, resource: SimulatedResource): string {
 export function inScope(object: StoredObject, scope: Scope): boolean {
   if (scope.namespace !== undefined && object.namespace !== scope.namespace) return false;
   if (scope.name !== undefined && object.name !== scope.name) return false;
-  return scope.fields.every((wanted) => fieldMatches(object, wanted)) && scope.labels.every((wanted) => labelMatches(object, wanted));
+  return (
+    scope.fields.every((wanted) => fieldMatches(object, wanted)) &&
+    scope.labels.every((wanted) => labelMatches(object, wanted))
+  );
 }
 
 /** True if nothing narrows the scope beyond its namespace. */

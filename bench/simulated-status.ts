@@ -4,7 +4,11 @@ export class StatusError extends Error {
   readonly status: Record<string, unknown>;
   readonly headers: Readonly<Record<string, string>>;
 
-  constructor(code: number, body: { reason?: string; message: string; details?: object; metadata?: object }, headers = {}) {
+  constructor(
+    code: number,
+    body: { reason?: string; message: string; details?: object; metadata?: object },
+    headers = {},
+  ) {
     super(body.message);
     this.code = code;
     this.headers = headers;

@@ -41,6 +41,11 @@ export function storageKey({ namespace, name }: { namespace: string; name: strin
   return namespace === '' ? name : `${namespace}/${name}`;
 }
 
+/** Names are ASCII, so code units sort as bytes do. */
+export function byKey(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
 /** A watch event's line. */
 export function eventFrame(type: EventType, bytes: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`{"type":"${type}","object":`), bytes, Buffer.from('}\n')]);
@@ -96,7 +101,7 @@ export class Collection {
 
   /** All objects in storage key order. */
   list(): StoredObject[] {
-    this.#sorted ??= [...this.#objects.keys()].toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+    this.#sorted ??= [...this.#objects.keys()].toSorted(byKey);
     const objects: StoredObject[] = [];
     for (const key of this.#sorted) {
       const object = this.#objects.get(key);
@@ -108,6 +113,7 @@ export class Collection {
   /** The objects as they were at `version`. Throws VersionTooOld if the window does not reach back to it. */
   listAt(version: number): StoredObject[] {
     if (version < this.#windowStart) throw new VersionTooOld(`version ${version} is below ${this.#windowStart}`);
+    if ((this.at(this.#next - 1)?.resourceVersion ?? 0) <= version) return this.list();
     const objects = new Map(this.#objects);
     for (let position = this.#next - 1; position >= this.oldest; position -= 1) {
       const event = this.at(position);
@@ -115,7 +121,7 @@ export class Collection {
       if (event.previous === undefined) objects.delete(storageKey(event.object));
       else objects.set(storageKey(event.object), event.previous);
     }
-    return [...objects].toSorted(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b))).map(([, object]) => object);
+    return [...objects].toSorted(([a], [b]) => byKey(a, b)).map(([, object]) => object);
   }
 
   /** Position of the oldest event held. */
@@ -131,7 +137,8 @@ export class Collection {
 
   /** Position of the first event after `version`. Throws VersionTooOld (W8). */
   positionAfter(version: number): number {
-    if (version < this.#windowStart) throw new VersionTooOld(`too old resource version: ${version} (${this.#windowStart})`);
+    if (version < this.#windowStart)
+      throw new VersionTooOld(`too old resource version: ${version} (${this.#windowStart})`);
     let low = this.oldest;
     let high = this.#next;
     while (low < high) {
@@ -215,7 +222,15 @@ export class SimulatedStore {
     const frame = Buffer.from(`${head}${render(this.#resourceVersion)}}\n`);
     const bytes = frame.subarray(head.length, -2);
     const { namespace, name, uid, labels, fields } = object;
-    const stored: StoredObject = { namespace, name, uid, labels, fields, resourceVersion: this.#resourceVersion, bytes };
+    const stored: StoredObject = {
+      namespace,
+      name,
+      uid,
+      labels,
+      fields,
+      resourceVersion: this.#resourceVersion,
+      bytes,
+    };
     const event = { type, resourceVersion: this.#resourceVersion, object: stored, previous, frame } as const;
     collection.append(event);
     return event;
@@ -250,7 +265,11 @@ export class SimulatedStore {
   /** Adds an object that was there before the server started: a version is used, no event is made. */
   load({ collection, object, render }: WriteOptions): void {
     this.#resourceVersion += 1;
-    collection.load({ ...object, resourceVersion: this.#resourceVersion, bytes: Buffer.from(render(this.#resourceVersion)) });
+    collection.load({
+      ...object,
+      resourceVersion: this.#resourceVersion,
+      bytes: Buffer.from(render(this.#resourceVersion)),
+    });
   }
 
   /** Starts every window here, as a fresh kube-apiserver does. */

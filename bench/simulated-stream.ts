@@ -40,7 +40,8 @@ export class SimulatedStream {
     if (bookmarks) {
       this.#timers.push(setInterval(() => this.#bookmark(), BOOKMARK_EVERY_MS));
       // As measured: with two seconds or less upstream gives none.
-      if (timeout > BEFORE_DEADLINE_MS) this.#timers.push(setTimeout(() => this.#bookmark(), timeout - BEFORE_DEADLINE_MS));
+      if (timeout > BEFORE_DEADLINE_MS)
+        this.#timers.push(setTimeout(() => this.#bookmark(), timeout - BEFORE_DEADLINE_MS));
     }
     this.#flush();
   }
@@ -74,7 +75,8 @@ export class SimulatedStream {
         this.#finish();
         return;
       }
-      if (frames.length > 0) this.#write(frames.length === 1 ? (frames[0] ?? Buffer.alloc(0)) : Buffer.concat(frames), sink);
+      if (frames.length > 0)
+        this.#write(frames.length === 1 ? (frames[0] ?? Buffer.alloc(0)) : Buffer.concat(frames), sink);
     }
   }
 

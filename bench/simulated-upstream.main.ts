@@ -14,7 +14,12 @@ const { values } = parseArgs({
     nodes: { type: 'string', default: String(SMALL_CLUSTER.nodes) },
     'pods-per-node': { type: 'string', default: String(SMALL_CLUSTER.podsPerNode) },
     rate: { type: 'string', default: '0' },
-    mix: { type: 'string', default: Object.entries(DEFAULT_MIX).map(([kind, share]) => `${kind}=${share}`).join(',') },
+    mix: {
+      type: 'string',
+      default: Object.entries(DEFAULT_MIX)
+        .map(([kind, share]) => `${kind}=${share}`)
+        .join(','),
+    },
     window: { type: 'string', default: '50000' },
     'write-kubeconfig': { type: 'string' },
     user: { type: 'string', default: 'admin' },
@@ -49,11 +54,18 @@ function whole(name: 'port' | 'nodes' | 'pods-per-node' | 'rate' | 'window'): nu
 }
 
 function parseMix(text: string): Mix {
-  const shares = Object.fromEntries(text.split(',').map((part) => part.split('='))) as Record<string, string | undefined>;
+  const shares = Object.fromEntries(text.split(',').map((part) => part.split('='))) as Record<
+    string,
+    string | undefined
+  >;
   const unknown = Object.keys(shares).filter((kind) => !(kind in DEFAULT_MIX));
   const share = (kind: keyof Mix) => Number(shares[kind] ?? '0');
   const mix: Mix = { lease: share('lease'), pod: share('pod'), configmap: share('configmap'), event: share('event') };
-  if (unknown.length === 0 && Object.values(mix).every((value) => Number.isInteger(value) && value >= 0 && value <= 1000)) return mix;
+  if (
+    unknown.length === 0 &&
+    Object.values(mix).every((value) => Number.isInteger(value) && value >= 0 && value <= 1000)
+  )
+    return mix;
   console.error(`--mix must be like lease=60,pod=28,configmap=10,event=2, not "${text}"`);
   process.exit(2);
 }

@@ -38,7 +38,8 @@ describe('the simulated upstream by itself', () => {
   });
 
   test('it says 406 to a client that insists on protobuf, and JSON to a kubelet that would take either', async () => {
-    const status = async (accept: string) => (await context.admin.request('GET', '/api/v1/nodes', { headers: { accept } })).status;
+    const status = async (accept: string) =>
+      (await context.admin.request('GET', '/api/v1/nodes', { headers: { accept } })).status;
     expect(await status('application/vnd.kubernetes.protobuf')).toBe(406);
     expect(await status('application/vnd.kubernetes.protobuf,application/json')).toBe(200);
   });

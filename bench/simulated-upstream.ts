@@ -1,11 +1,24 @@
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
-import { createSecureServer, type Http2SecureServer, type Http2ServerRequest, type Http2ServerResponse, type ServerHttp2Session } from 'node:http2';
+import {
+  createSecureServer,
+  type Http2SecureServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { kubernetesName, makeCertificate, SERVER_AUTH } from '@dogwatch/fanout/make-certificate.ts';
 import { ANONYMOUS, isAllowed, isPathAllowed, type SimulatedUser, userOfToken } from './simulated-access.ts';
 import { discover } from './simulated-discovery.ts';
 import { getObject, list, methodNotAllowed, type ReadContext, startWatch } from './simulated-reads.ts';
-import { type ListOptions, negotiate, parseListOptions, parseResourcePath, type ResourcePath } from './simulated-request.ts';
+import {
+  isTrue,
+  type ListOptions,
+  negotiate,
+  parseListOptions,
+  parseResourcePath,
+  type ResourcePath,
+} from './simulated-request.ts';
 import { SIMULATED_RESOURCES } from './simulated-resources.ts';
 import { answerReview, reviewResource } from './simulated-reviews.ts';
 import { errorFrame, StatusError } from './simulated-status.ts';
@@ -28,7 +41,12 @@ export interface SimulatedUpstreamOptions {
 const MAX_BODY_BYTES = 3 * 1024 * 1024;
 const DAY_MS = 86_400_000;
 
-type Handled = { readonly request: Http2ServerRequest; readonly response: Http2ServerResponse; readonly url: URL; readonly user: SimulatedUser };
+type Handled = {
+  readonly request: Http2ServerRequest;
+  readonly response: Http2ServerResponse;
+  readonly url: URL;
+  readonly user: SimulatedUser;
+};
 
 /**
  * A look-alike of kube-apiserver for rates that the real one and etcd cannot make on a small machine: LIST, WATCH and
@@ -120,7 +138,8 @@ export class SimulatedUpstream {
       const url = new URL(request.url, 'https://upstream');
       await this.#route({ request, response, url, user: authenticate(request) });
     } catch (error) {
-      const status = error instanceof StatusError ? error : new StatusError(500, { message: `internal error: ${String(error)}` });
+      const status =
+        error instanceof StatusError ? error : new StatusError(500, { message: `internal error: ${String(error)}` });
       if (response.headersSent) response.destroy();
       else answer(response, status.code, `${JSON.stringify(status.status)}\n`, status.headers);
     }
@@ -138,12 +157,18 @@ export class SimulatedUpstream {
       return answer(response, 201, `${JSON.stringify(body)}\n`);
     }
     if (!isPathAllowed(user, url.pathname)) throw forbiddenPath(user, url.pathname);
-    if (/^\/(readyz|livez|healthz)(\/|$)/.test(url.pathname)) return answer(response, 200, 'ok', { 'content-type': 'text/plain' });
-    if (url.pathname === '/metrics') return answer(response, 200, this.#metrics(), { 'content-type': 'text/plain; version=0.0.4' });
+    if (/^\/(readyz|livez|healthz)(\/|$)/.test(url.pathname))
+      return answer(response, 200, 'ok', { 'content-type': 'text/plain' });
+    if (url.pathname === '/metrics')
+      return answer(response, 200, this.#metrics(), { 'content-type': 'text/plain; version=0.0.4' });
     const discovery = discover(url.pathname);
     if (discovery === undefined) {
       if (/^\/apis?\//.test(url.pathname)) {
-        throw new StatusError(404, { reason: 'NotFound', message: 'the server could not find the requested resource', details: {} });
+        throw new StatusError(404, {
+          reason: 'NotFound',
+          message: 'the server could not find the requested resource',
+          details: {},
+        });
       }
       return answer(response, 404, '404 page not found\n', { 'content-type': 'text/plain; charset=utf-8' });
     }
@@ -157,15 +182,27 @@ export class SimulatedUpstream {
     const collection = this.store.collection(group, resource);
     const method = request.method ?? 'GET';
     const query = url.searchParams;
-    const watching = method === 'GET' && (target.watchPrefix || ['1', 'true', ''].includes(query.get('watch') ?? '0'));
+    const watching = method === 'GET' && (target.watchPrefix || isTrue(query, 'watch'));
     const verb = watching ? 'watch' : verbOf(method, target.name);
     const name = target.name === '' && verb !== 'create' ? nameIn(query.get('fieldSelector') ?? '') : target.name;
     const { namespace, subresource } = target;
-    authorize(user, { verb, group, resource, subresource, namespace, name, fieldSelector: query.get('fieldSelector') ?? '' });
+    authorize(user, {
+      verb,
+      group,
+      resource,
+      subresource,
+      namespace,
+      name,
+      fieldSelector: query.get('fieldSelector') ?? '',
+    });
     this.#count(target, verb);
     if (method !== 'GET') {
       const body = await readBody(request);
-      const done = write(this.store, collection, target, { method, body, now: `${new Date().toISOString().slice(0, 19)}Z` });
+      const done = write(this.store, collection, target, {
+        method,
+        body,
+        now: `${new Date().toISOString().slice(0, 19)}Z`,
+      });
       return answer(response, done.status, Buffer.concat([done.body, NEWLINE]));
     }
     const isList = target.name === '';
@@ -175,7 +212,8 @@ export class SimulatedUpstream {
       return answer(response, 200, Buffer.concat([bytes, NEWLINE]));
     }
     const options = parseListOptions(target, query);
-    if (watching) return this.#watch(handled, collection, { options, start: startWatch(this.#reads, collection, options, view) });
+    if (watching)
+      return this.#watch(handled, collection, { options, start: startWatch(this.#reads, collection, options, view) });
     return sendChunks(response, await list(this.#reads, collection, options, view));
   }
 
@@ -202,8 +240,18 @@ export class SimulatedUpstream {
     };
     const stop = collection.onEvent(() => stream.wake());
     const { bookmarks, timeoutSeconds } = options;
-    const sink = { write: (bytes: Buffer) => response.write(bytes), end: () => void response.end(), once: response.once.bind(response) };
-    const stream: SimulatedStream = new SimulatedStream({ watch, sink, bookmarks, timeoutSeconds, onEnd: () => ended() });
+    const sink = {
+      write: (bytes: Buffer) => response.write(bytes),
+      end: () => void response.end(),
+      once: response.once.bind(response),
+    };
+    const stream: SimulatedStream = new SimulatedStream({
+      watch,
+      sink,
+      bookmarks,
+      timeoutSeconds,
+      onEnd: () => ended(),
+    });
     this.#streams.set(stream, collection);
     response.on('close', ended);
   }
@@ -231,9 +279,12 @@ export class SimulatedUpstream {
     for (const collection of this.#streams.values()) open.set(collection, (open.get(collection) ?? 0) + 1);
     const lines: string[] = [];
     for (const [{ resource: it }, count] of open) {
-      lines.push(`apiserver_longrunning_requests{component="apiserver",group="${it.group}",resource="${it.resource}",verb="WATCH",version="${it.version}"} ${count}`);
+      lines.push(
+        `apiserver_longrunning_requests{component="apiserver",group="${it.group}",resource="${it.resource}",verb="WATCH",version="${it.version}"} ${count}`,
+      );
     }
-    for (const [labels, count] of this.#requests) lines.push(`apiserver_request_total{component="apiserver",${labels}} ${count}`);
+    for (const [labels, count] of this.#requests)
+      lines.push(`apiserver_request_total{component="apiserver",${labels}} ${count}`);
     for (const { resource: it, head } of this.store.collections) {
       lines.push(`apiserver_watch_cache_events_received_total{group="${it.group}",resource="${it.resource}"} ${head}`);
     }
@@ -290,8 +341,17 @@ function nameIn(fieldSelector: string): string {
   return /(?:^|,)metadata\.name==?([^,]+)/.exec(fieldSelector)?.[1] ?? '';
 }
 
-function answer(response: Http2ServerResponse, status: number, body: string | Buffer, headers: Readonly<Record<string, string>> = {}): void {
-  response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body), ...headers });
+function answer(
+  response: Http2ServerResponse,
+  status: number,
+  body: string | Buffer,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+    ...headers,
+  });
   response.end(body);
 }
 
@@ -323,7 +383,10 @@ async function readBody(request: Http2ServerRequest): Promise<string> {
   for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     if (bytes > MAX_BODY_BYTES) {
-      throw new StatusError(413, { reason: 'RequestEntityTooLarge', message: 'Request entity too large: limit is 3145728' });
+      throw new StatusError(413, {
+        reason: 'RequestEntityTooLarge',
+        message: 'Request entity too large: limit is 3145728',
+      });
     }
     chunks.push(chunk);
   }

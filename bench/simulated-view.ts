@@ -31,7 +31,12 @@ export function listHead(resource: SimulatedResource, view: View, metadata: obje
 }
 
 /** A bookmark's line (protocol W14); `end` marks the end of the initial events. */
-export function bookmarkFrame(options: { resource: SimulatedResource; view: View; version: number; end: boolean }): Buffer {
+export function bookmarkFrame(options: {
+  resource: SimulatedResource;
+  view: View;
+  version: number;
+  end: boolean;
+}): Buffer {
   const { resource, view, version, end } = options;
   const metadata = `{"resourceVersion":"${version}"${end ? ',"annotations":{"k8s.io/initial-events-end":"true"}' : ''}}`;
   const object =

@@ -1,5 +1,11 @@
 import { inScope, type Scope } from './simulated-selector.ts';
-import { type Collection, eventFrame, type StoredObject, type StoreEvent, withResourceVersion } from './simulated-store.ts';
+import {
+  type Collection,
+  eventFrame,
+  type StoredObject,
+  type StoreEvent,
+  withResourceVersion,
+} from './simulated-store.ts';
 import { bookmarkFrame, type View, viewed } from './simulated-view.ts';
 
 export interface WatchStart {

@@ -148,7 +148,10 @@ export class SimulatedWriter {
     });
     this.#tally(collection, 'demo', store.put(options).resourceVersion);
     if (number < MAX_EVENTS_HELD) return;
-    const removed = store.delete(collection, storageKey({ namespace: 'demo', name: `web-${number - MAX_EVENTS_HELD}.18a` }));
+    const removed = store.delete(
+      collection,
+      storageKey({ namespace: 'demo', name: `web-${number - MAX_EVENTS_HELD}.18a` }),
+    );
     if (removed !== undefined) this.#tally(collection, 'demo', removed.resourceVersion);
   }
 
@@ -183,7 +186,15 @@ function spread(mix: Mix): MixKind[] {
 function eventObject(name: string, number: number, written: string): Parameters<typeof writeOptions>[1]['object'] {
   return {
     metadata: { name, namespace: 'demo', annotations: { [WRITTEN_ANNOTATION]: written } },
-    involvedObject: { kind: 'Pod', namespace: 'demo', name: `web-${number}`, uid: name, apiVersion: 'v1', resourceVersion: '1', fieldPath: 'spec.containers{web}' },
+    involvedObject: {
+      kind: 'Pod',
+      namespace: 'demo',
+      name: `web-${number}`,
+      uid: name,
+      apiVersion: 'v1',
+      resourceVersion: '1',
+      fieldPath: 'spec.containers{web}',
+    },
     reason: 'Pulled',
     message: `Container image "registry.example.com/web:1.2.3" already present on machine and can be accessed by the pod. ${'x'.repeat(320)}`,
     source: { component: 'kubelet', host: 'node-0' },

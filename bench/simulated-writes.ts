@@ -4,7 +4,13 @@ import { methodNotAllowed } from './simulated-reads.ts';
 import type { ResourcePath } from './simulated-request.ts';
 import type { SimulatedResource } from './simulated-resources.ts';
 import { badRequest, objectStatus } from './simulated-status.ts';
-import { type Collection, type SimulatedStore, type StoredObject, storageKey, type WriteOptions } from './simulated-store.ts';
+import {
+  type Collection,
+  type SimulatedStore,
+  type StoredObject,
+  storageKey,
+  type WriteOptions,
+} from './simulated-store.ts';
 
 /** An object as clients send it. */
 export interface KubeObject {
@@ -44,7 +50,12 @@ export function write(
   }
 }
 
-function create(store: SimulatedStore, collection: Collection, target: ResourcePath, { body, now }: { body: string; now: string }): Buffer {
+function create(
+  store: SimulatedStore,
+  collection: Collection,
+  target: ResourcePath,
+  { body, now }: { body: string; now: string },
+): Buffer {
   const object = parseObject(body);
   const name = object.metadata.name ?? '';
   if (name === '') throw badRequest('name or generateName is required');
@@ -58,7 +69,8 @@ function create(store: SimulatedStore, collection: Collection, target: ResourceP
 
 function update(store: SimulatedStore, collection: Collection, target: ResourcePath, body: string): Buffer {
   const held = collection.get(storageKey(target));
-  if (held === undefined) throw refusal(collection.resource, target.name, { code: 404, reason: 'NotFound', text: 'not found' });
+  if (held === undefined)
+    throw refusal(collection.resource, target.name, { code: 404, reason: 'NotFound', text: 'not found' });
   const object = parseObject(body);
   const { resourceVersion } = object.metadata;
   if (resourceVersion !== undefined && resourceVersion !== String(held.resourceVersion)) {
@@ -80,7 +92,8 @@ function update(store: SimulatedStore, collection: Collection, target: ResourceP
 
 function remove(store: SimulatedStore, collection: Collection, target: ResourcePath): Buffer {
   const event = store.delete(collection, storageKey(target));
-  if (event === undefined) throw refusal(collection.resource, target.name, { code: 404, reason: 'NotFound', text: 'not found' });
+  if (event === undefined)
+    throw refusal(collection.resource, target.name, { code: 404, reason: 'NotFound', text: 'not found' });
   const { group, resource } = collection.resource;
   const details = { name: target.name, ...(group === '' ? {} : { group }), kind: resource, uid: event.object.uid };
   return Buffer.from(JSON.stringify({ kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', details }));
@@ -112,7 +125,14 @@ export function writeOptions(
 ): WriteOptions {
   const { object, namespace, name, uid, creationTimestamp } = of;
   const { resource } = collection;
-  const { name: _name, namespace: _namespace, uid: _uid, resourceVersion: _version, creationTimestamp: _created, ...more } = object.metadata;
+  const {
+    name: _name,
+    namespace: _namespace,
+    uid: _uid,
+    resourceVersion: _version,
+    creationTimestamp: _created,
+    ...more
+  } = object.metadata;
   const { kind: _kind, apiVersion: _apiVersion, metadata: _metadata, ...rest } = object;
   const place = { name, ...(namespace === '' ? {} : { namespace }), uid };
   const render = (resourceVersion: number) =>

@@ -4,8 +4,16 @@ import { type UpstreamCase, versionOf } from './upstream-cases.ts';
 
 interface List {
   readonly kind: string;
-  readonly metadata: { readonly resourceVersion: string; readonly continue?: string; readonly remainingItemCount?: number };
-  readonly items: readonly { readonly kind?: string; readonly metadata: { readonly name: string; readonly resourceVersion: string }; readonly data?: Record<string, string> }[];
+  readonly metadata: {
+    readonly resourceVersion: string;
+    readonly continue?: string;
+    readonly remainingItemCount?: number;
+  };
+  readonly items: readonly {
+    readonly kind?: string;
+    readonly metadata: { readonly name: string; readonly resourceVersion: string };
+    readonly data?: Record<string, string>;
+  }[];
 }
 
 interface Status {
@@ -27,7 +35,10 @@ export const LIST_CASES: readonly UpstreamCase[] = [
     run: async ({ admin, configMaps, create }) => {
       await create('one');
       const { body, headers } = await admin.request('GET', configMaps);
-      assert.match(body, /^\{"kind":"ConfigMapList","apiVersion":"v1","metadata":\{"resourceVersion":"\d+"\},"items":\[\{"metadata":\{"name":"one","namespace":/);
+      assert.match(
+        body,
+        /^\{"kind":"ConfigMapList","apiVersion":"v1","metadata":\{"resourceVersion":"\d+"\},"items":\[\{"metadata":\{"name":"one","namespace":/,
+      );
       assert(body.endsWith(']}\n'));
       assert.equal(headers['content-type'], 'application/json');
       assert.equal(headers['cache-control'], 'no-cache, private');
@@ -58,7 +69,10 @@ export const LIST_CASES: readonly UpstreamCase[] = [
       const second = await admin.get<List>(`${configMaps}?limit=2&continue=${first.metadata.continue}`);
       const third = await admin.get<List>(`${configMaps}?limit=2&continue=${second.metadata.continue}`);
       assert.deepEqual([first, second, third].map(names), [['a', 'b'], ['c', 'd'], ['e']]);
-      assert.deepEqual([first, second, third].map(({ metadata }) => metadata.remainingItemCount), [3, 1, undefined]);
+      assert.deepEqual(
+        [first, second, third].map(({ metadata }) => metadata.remainingItemCount),
+        [3, 1, undefined],
+      );
       assert.equal(new Set([first, second, third].map(({ metadata }) => metadata.resourceVersion)).size, 1);
       assert.equal(third.metadata.continue, undefined);
     },
@@ -82,7 +96,13 @@ export const LIST_CASES: readonly UpstreamCase[] = [
       await update('a', 'later');
       await remove('b');
       const list = await admin.get<List>(`${configMaps}?resourceVersion=${before}&resourceVersionMatch=Exact`);
-      assert.deepEqual(list.items.map(({ metadata, data }) => [metadata.name, data?.['value']]), [['a', '0'], ['b', '0']]);
+      assert.deepEqual(
+        list.items.map(({ metadata, data }) => [metadata.name, data?.['value']]),
+        [
+          ['a', '0'],
+          ['b', '0'],
+        ],
+      );
       assert.equal(list.metadata.resourceVersion, String(before));
     },
   },
@@ -103,15 +123,30 @@ export const LIST_CASES: readonly UpstreamCase[] = [
     },
   },
   {
-    name: 'L6, W1: option combinations are refused with 422 in upstream\'s words',
+    name: "L6, W1: option combinations are refused with 422 in upstream's words",
     run: async ({ admin, configMaps }) => {
       for (const [query, message] of [
-        ['resourceVersionMatch=NotOlderThan', 'resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided'],
-        ['resourceVersionMatch=Exact&resourceVersion=0', 'resourceVersionMatch: Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"'],
+        [
+          'resourceVersionMatch=NotOlderThan',
+          'resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided',
+        ],
+        [
+          'resourceVersionMatch=Exact&resourceVersion=0',
+          'resourceVersionMatch: Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"',
+        ],
         ['sendInitialEvents=true', 'sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list'],
-        ['resourceVersionMatch=Foo&resourceVersion=4', 'resourceVersionMatch: Unsupported value: "Foo": supported values: "Exact", "NotOlderThan", ""'],
-        ['watch=1&sendInitialEvents=true', 'resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan'],
-        ['watch=1&resourceVersionMatch=NotOlderThan&resourceVersion=1', 'resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided'],
+        [
+          'resourceVersionMatch=Foo&resourceVersion=4',
+          'resourceVersionMatch: Unsupported value: "Foo": supported values: "Exact", "NotOlderThan", ""',
+        ],
+        [
+          'watch=1&sendInitialEvents=true',
+          'resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan',
+        ],
+        [
+          'watch=1&resourceVersionMatch=NotOlderThan&resourceVersion=1',
+          'resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided',
+        ],
       ]) {
         const { status, body } = await admin.request('GET', `${configMaps}?${query}`);
         assert.equal(status, 422, query);
@@ -128,7 +163,9 @@ export const LIST_CASES: readonly UpstreamCase[] = [
       assert.equal(await statusOf('continue=abc'), 400);
       assert.equal(await statusOf('labelSelector=a%3D%3D%3Db'), 400);
       assert.equal(await statusOf('fieldSelector=spec.nodeName%3Dx'), 400);
-      assert.equal(await statusOf('watch=perhaps'), 400);
+      assert.equal(await statusOf('limit=many'), 400);
+      // Any text but "false" and "0" is true.
+      assert.equal(await statusOf('watch=perhaps&timeoutSeconds=1'), 200);
     },
   },
   {
@@ -157,7 +194,11 @@ export const LIST_CASES: readonly UpstreamCase[] = [
       const first = await update('a', '1');
       assert(first > versionOf(created.metadata));
       assert.equal(await update('a', '1'), first);
-      const body = { kind: 'ConfigMap', apiVersion: 'v1', metadata: { name: 'a', resourceVersion: created.metadata.resourceVersion } };
+      const body = {
+        kind: 'ConfigMap',
+        apiVersion: 'v1',
+        metadata: { name: 'a', resourceVersion: created.metadata.resourceVersion },
+      };
       const stale = await admin.request('PUT', `${configMaps}/a`, { body });
       assert.deepEqual([stale.status, (JSON.parse(stale.body) as Status).reason], [409, 'Conflict']);
     },
@@ -180,14 +221,26 @@ export const LIST_CASES: readonly UpstreamCase[] = [
   {
     name: 'reviews: who a token is, and who may do what',
     run: async ({ admin, adminToken }) => {
-      const review = (kind: string, spec: object) => ({ kind, apiVersion: `${kind === 'TokenReview' ? 'authentication' : 'authorization'}.k8s.io/v1`, spec });
+      const review = (kind: string, spec: object) => ({
+        kind,
+        apiVersion: `${kind === 'TokenReview' ? 'authentication' : 'authorization'}.k8s.io/v1`,
+        spec,
+      });
       const token = (value: string) =>
-        admin.create<{ status: { authenticated?: boolean; user: { username?: string } } }>('/apis/authentication.k8s.io/v1/tokenreviews', review('TokenReview', { token: value }));
+        admin.create<{ status: { authenticated?: boolean; user: { username?: string } } }>(
+          '/apis/authentication.k8s.io/v1/tokenreviews',
+          review('TokenReview', { token: value }),
+        );
       assert.equal((await token(adminToken)).status.user.username, 'admin');
       assert.notEqual((await token('wrong')).status.authenticated, true);
       const access = async (user: string, groups: string[]) => {
         const spec = { user, groups, resourceAttributes: { verb: 'list', version: 'v1', resource: 'pods' } };
-        return (await admin.create<{ status: { allowed: boolean } }>('/apis/authorization.k8s.io/v1/subjectaccessreviews', review('SubjectAccessReview', spec))).status.allowed;
+        return (
+          await admin.create<{ status: { allowed: boolean } }>(
+            '/apis/authorization.k8s.io/v1/subjectaccessreviews',
+            review('SubjectAccessReview', spec),
+          )
+        ).status.allowed;
       };
       assert.equal(await access('admin', ['system:masters']), true);
       assert.equal(await access('nobody', ['system:authenticated']), false);
@@ -196,12 +249,16 @@ export const LIST_CASES: readonly UpstreamCase[] = [
   {
     name: 'discovery: resources with their verbs, and the group versions as APIServices',
     run: async ({ admin }) => {
-      const { resources } = await admin.get<{ resources: { name: string; kind: string; namespaced: boolean; verbs: string[] }[] }>('/apis/coordination.k8s.io/v1');
+      const { resources } = await admin.get<{
+        resources: { name: string; kind: string; namespaced: boolean; verbs: string[] }[];
+      }>('/apis/coordination.k8s.io/v1');
       const leases = resources.find(({ name }) => name === 'leases');
       assert.deepEqual([leases?.kind, leases?.namespaced, leases?.verbs.includes('watch')], ['Lease', true, true]);
       const groups = await admin.get<{ groups: { name: string }[] }>('/apis');
       assert(groups.groups.some(({ name }) => name === 'discovery.k8s.io'));
-      const services = await admin.get<List>('/apis/apiregistration.k8s.io/v1/apiservices?labelSelector=kube-aggregator.kubernetes.io%2Fautomanaged%3Donstart');
+      const services = await admin.get<List>(
+        '/apis/apiregistration.k8s.io/v1/apiservices?labelSelector=kube-aggregator.kubernetes.io%2Fautomanaged%3Donstart',
+      );
       assert(names(services).includes('v1.') && names(services).includes('v1.coordination.k8s.io'));
     },
   },
@@ -212,7 +269,10 @@ export const LIST_CASES: readonly UpstreamCase[] = [
       const accept = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
       const { body } = await admin.request('GET', configMaps, { headers: { accept } });
       const list = JSON.parse(body) as List;
-      assert.match(body, /^\{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io\/v1","metadata":\{"resourceVersion":/);
+      assert.match(
+        body,
+        /^\{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io\/v1","metadata":\{"resourceVersion":/,
+      );
       assert.equal(list.items[0]?.kind, 'PartialObjectMetadata');
       assert.equal(list.items[0].metadata.resourceVersion, created.metadata.resourceVersion);
       assert.equal(list.items[0].data, undefined);

@@ -25,7 +25,10 @@ export const WATCH_CASES: readonly UpstreamCase[] = [
       await create('c');
       const all = [...replayed, ...(await stream.take(1))];
       assert.deepEqual(summary(all.slice(3)), ['ADDED c']);
-      assert.deepEqual(versions(all), versions(all).toSorted((a, b) => a - b));
+      assert.deepEqual(
+        versions(all),
+        versions(all).toSorted((a, b) => a - b),
+      );
       assert(versions(all).every((version) => version > from));
       assert.equal(all[0]?.object.kind, 'ConfigMap');
     },
@@ -43,10 +46,12 @@ export const WATCH_CASES: readonly UpstreamCase[] = [
     },
   },
   {
-    name: 'W15: entering a label selector is ADDED, leaving it DELETED with the previous object at the event\'s version',
+    name: "W15: entering a label selector is ADDED, leaving it DELETED with the previous object at the event's version",
     run: async ({ configMaps, create, update, watch }) => {
       const { metadata } = await create('a', { color: 'blue' });
-      const stream = await watch(`${configMaps}?watch=1&labelSelector=color%3Dred&resourceVersion=${metadata.resourceVersion}`);
+      const stream = await watch(
+        `${configMaps}?watch=1&labelSelector=color%3Dred&resourceVersion=${metadata.resourceVersion}`,
+      );
       await update('a', 'in', { color: 'red' });
       await update('a', 'still in', { color: 'red' });
       const left = await update('a', 'out', { color: 'blue' });
@@ -55,7 +60,10 @@ export const WATCH_CASES: readonly UpstreamCase[] = [
       const events = await stream.take(4);
       assert.deepEqual(summary(events), ['ADDED a', 'MODIFIED a', 'DELETED a', 'ADDED a']);
       const gone = events[2]?.object;
-      assert.deepEqual([gone?.data?.['value'], gone?.metadata.labels?.['color'], gone?.metadata.resourceVersion], ['still in', 'red', String(left)]);
+      assert.deepEqual(
+        [gone?.data?.['value'], gone?.metadata.labels?.['color'], gone?.metadata.resourceVersion],
+        ['still in', 'red', String(left)],
+      );
     },
   },
   {
@@ -65,7 +73,11 @@ export const WATCH_CASES: readonly UpstreamCase[] = [
       await create('b', { color: 'blue', size: 'big' });
       await create('c');
       const names = async (selector: string) =>
-        (await admin.get<{ items: { metadata: { name: string } }[] }>(`${configMaps}?labelSelector=${encodeURIComponent(selector)}`)).items.map(({ metadata }) => metadata.name);
+        (
+          await admin.get<{ items: { metadata: { name: string } }[] }>(
+            `${configMaps}?labelSelector=${encodeURIComponent(selector)}`,
+          )
+        ).items.map(({ metadata }) => metadata.name);
       assert.deepEqual(await names('color in (red, blue)'), ['a', 'b']);
       assert.deepEqual(await names('color notin (red)'), ['b', 'c']);
       assert.deepEqual(await names('color,size!=big'), ['a']);
@@ -76,7 +88,9 @@ export const WATCH_CASES: readonly UpstreamCase[] = [
     name: 'L17: metadata.name narrows a watch to one object',
     run: async ({ configMaps, create, update, watch }) => {
       const { metadata } = await create('a');
-      const stream = await watch(`${configMaps}?watch=1&fieldSelector=metadata.name%3Da&resourceVersion=${metadata.resourceVersion}`);
+      const stream = await watch(
+        `${configMaps}?watch=1&fieldSelector=metadata.name%3Da&resourceVersion=${metadata.resourceVersion}`,
+      );
       await create('b');
       await update('a', '1');
       await update('b', '1');
@@ -95,7 +109,9 @@ export const WATCH_CASES: readonly UpstreamCase[] = [
         spec: { nodeName, containers: [{ name: 'c', image: 'i' }], automountServiceAccountToken: false },
       });
       const { metadata } = await admin.create(pods, pod('other', `${namespace}-x`));
-      const stream = await watch(`/api/v1/pods?watch=1&fieldSelector=spec.nodeName%3D${namespace}&resourceVersion=${metadata.resourceVersion}`);
+      const stream = await watch(
+        `/api/v1/pods?watch=1&fieldSelector=spec.nodeName%3D${namespace}&resourceVersion=${metadata.resourceVersion}`,
+      );
       await admin.create(pods, pod('first', namespace));
       await admin.create(pods, pod('elsewhere', `${namespace}-x`));
       await admin.create(pods, pod('second', namespace));
@@ -149,15 +165,24 @@ export const WATCH_CASES: readonly UpstreamCase[] = [
   },
   {
     name: 'fence: a watch-list that nothing matches gives the current version; after it a short watch ends with a bookmark at or above it',
-    run: async ({ configMaps, create, watch }) => {
+    run: async ({ admin, namespace, configMaps, create, watch }) => {
       const held = versionOf((await create('a')).metadata);
+      // Another resource moves the counter, so that the bookmark has news.
+      const leases = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
+      const lease = await admin.create(leases, {
+        apiVersion: 'coordination.k8s.io/v1',
+        kind: 'Lease',
+        metadata: { name: 'a' },
+      });
       const probe = await watch(`/api/v1/configmaps?${WATCH_LIST}&fieldSelector=metadata.name%3Dno-such-object`);
       const bookmark = await probe.next();
       assert.equal(bookmark?.type, 'BOOKMARK');
       const current = versionOf(bookmark.object.metadata);
-      assert(current >= held);
+      assert(current >= versionOf(lease.metadata));
       const started = performance.now();
-      const verify = await watch(`${configMaps}?watch=1&allowWatchBookmarks=true&resourceVersion=${held - 1}&timeoutSeconds=3`);
+      const verify = await watch(
+        `${configMaps}?watch=1&allowWatchBookmarks=true&resourceVersion=${held - 1}&timeoutSeconds=3`,
+      );
       const events = await verify.rest();
       const last = events.at(-1);
       assert.equal(events[0]?.type, 'ADDED');
@@ -171,7 +196,9 @@ export const WATCH_CASES: readonly UpstreamCase[] = [
     run: async ({ configMaps, create, watch }) => {
       const { metadata } = await create('a');
       const started = performance.now();
-      const stream = await watch(`${configMaps}?watch=1&allowWatchBookmarks=true&resourceVersion=${metadata.resourceVersion}&timeoutSeconds=1`);
+      const stream = await watch(
+        `${configMaps}?watch=1&allowWatchBookmarks=true&resourceVersion=${metadata.resourceVersion}&timeoutSeconds=1`,
+      );
       assert.deepEqual(await stream.rest(), []);
       assert(performance.now() - started > 900);
     },
@@ -193,7 +220,10 @@ export const WATCH_CASES: readonly UpstreamCase[] = [
       const [first, ...others] = await Promise.all(streams.map((stream) => stream.take(100)));
       await Promise.all(writers);
       assert(first !== undefined);
-      assert.deepEqual(versions(first), [...new Set(versions(first))].toSorted((a, b) => a - b));
+      assert.deepEqual(
+        versions(first),
+        [...new Set(versions(first))].toSorted((a, b) => a - b),
+      );
       for (const other of others) assert.deepEqual(other, first);
     },
   },
@@ -207,7 +237,10 @@ export const WATCH_CASES: readonly UpstreamCase[] = [
       const stream = await watch(`${configMaps}?watch=1&resourceVersion=${metadata.resourceVersion}`);
       assert.equal(stream.status, 200);
       const [error, ...more] = await stream.rest();
-      assert.deepEqual([error?.type, error?.object.code, error?.object.reason, more.length], ['ERROR', 410, 'Expired', 0]);
+      assert.deepEqual(
+        [error?.type, error?.object.code, error?.object.reason, more.length],
+        ['ERROR', 410, 'Expired', 0],
+      );
       assert.match(error?.object.message ?? '', /^too old resource version: \d+ \(\d+\)$/);
       const resumed = await watch(`${configMaps}?${WATCH_LIST}&resourceVersion=${last}`);
       assert.deepEqual(summary(await resumed.take(1)), ['ADDED a']);

@@ -34,7 +34,12 @@ function readDigits(bytes: Buffer, from: number): number {
 }
 
 /** A frame with `bytes` at another version and stamp between `head` and the line's end: copies, no parsing. */
-export function restampedFrame(options: { head: Buffer; bytes: Buffer; resourceVersion: number; written: number }): Buffer {
+export function restampedFrame(options: {
+  head: Buffer;
+  bytes: Buffer;
+  resourceVersion: number;
+  written: number;
+}): Buffer {
   const { head, bytes } = options;
   const version = String(options.resourceVersion);
   const written = String(options.written);

@@ -2,37 +2,45 @@ import { type BookmarkObject, EMPTY_OBJECT, jsonBookmark, protobufBookmark } fro
 import type { Encoding } from './lane.ts';
 import { MalformedFrame } from './malformed-frame.ts';
 import { scanObject } from './object-scanner.ts';
-import { type FieldReader, fieldHeader, stringField, varintLength, writeVarint } from './proto-wire.ts';
+import { type FieldReader, stringField, varintLength, writeVarint } from './proto-wire.ts';
 import type { ResourceVersion } from './resource-version.ts';
 import { unknownFields, wrapUnknown } from './runtime-unknown.ts';
 import { statusObjectJson, statusProtobuf } from './status-encoding.ts';
 import type { StatusBody } from './status.ts';
 import { EVENT_TYPES, type EventType } from './watch-event.ts';
 
-/** Field numbers of metav1.WatchEvent and, in its object, runtime.RawExtension. */
+/** Fields of metav1.WatchEvent and, in its object, runtime.RawExtension: a number, or the tag of a length-delimited one. */
 const TYPE = 1;
-const OBJECT = 2;
-const RAW = 1;
+const OBJECT_TAG = 0x12;
+const RAW_TAG = 0x0a;
 const LENGTH_PREFIX = 4;
 
 const JSON_TAIL = Buffer.from('}\n');
-const JSON_HEADS = heads((type) => Buffer.from(`{"type":"${type}","object":`));
-const PROTOBUF_HEADS = heads((type) => stringField(TYPE, type));
+const JSON_HEADS = ofEachType((type) => Buffer.from(`{"type":"${type}","object":`));
+const PROTOBUF_TYPES = ofEachType((type) => stringField(TYPE, type));
 
-function heads(headOf: (type: EventType) => Buffer): Readonly<Record<EventType, Buffer>> {
-  return Object.fromEntries(EVENT_TYPES.map((type) => [type, headOf(type)])) as Record<EventType, Buffer>;
+function ofEachType(bytesOf: (type: EventType) => Buffer): Readonly<Record<EventType, Buffer>> {
+  return Object.fromEntries(EVENT_TYPES.map((type) => [type, bytesOf(type)])) as Record<EventType, Buffer>;
 }
 
 /** The event as kube-apiserver would frame it, byte for byte (protocol rows F1 and F2). `object` is as parseWatchFrame gives it. */
 export function frameEvent(encoding: Encoding, type: EventType, object: Buffer): Buffer {
   if (encoding === 'json') return Buffer.concat([JSON_HEADS[type], object, JSON_TAIL]);
-  const typeField = PROTOBUF_HEADS[type];
-  const extension = fieldHeader(RAW, object.length);
-  const objectHeader = fieldHeader(OBJECT, extension.length + object.length);
-  const length = typeField.length + objectHeader.length + extension.length + object.length;
-  const prefix = Buffer.allocUnsafe(LENGTH_PREFIX);
-  prefix.writeUInt32BE(length);
-  return Buffer.concat([prefix, typeField, objectHeader, extension, object], LENGTH_PREFIX + length);
+  return frameProtobuf(PROTOBUF_TYPES[type], object);
+}
+
+function frameProtobuf(typeField: Buffer, object: Buffer): Buffer {
+  const extensionLength = 1 + varintLength(object.length) + object.length;
+  const messageLength = typeField.length + 1 + varintLength(extensionLength) + extensionLength;
+  const frame = Buffer.allocUnsafe(LENGTH_PREFIX + messageLength);
+  let at = frame.writeUInt32BE(messageLength);
+  at += typeField.copy(frame, at);
+  frame[at++] = OBJECT_TAG;
+  at = writeVarint(frame, at, extensionLength);
+  frame[at++] = RAW_TAG;
+  at = writeVarint(frame, at, object.length);
+  object.copy(frame, at);
+  return frame;
 }
 
 /** The ERROR event with which upstream ends a watch it cannot go on with (protocol row W8). */

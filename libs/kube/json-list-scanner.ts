@@ -15,6 +15,8 @@ const CLOSE_BRACE = 0x7d;
 /** Under this mask `{` and `[` are OPEN_BRACKET, `}` and `]` CLOSE_BRACKET. */
 const BRACE_OR_BRACKET = 0xdf;
 
+/** Keys of the list whose values are kept until its end. */
+const KEPT = new Set(['kind', 'apiVersion', 'metadata']);
 const SPACES = new Set(Buffer.from(' \t\r\n'));
 const SCALAR_START = new Set(Buffer.from('-0123456789tfn'));
 const SCALAR_END = new Set(Buffer.from(' \t\r\n,]}'));
@@ -104,7 +106,7 @@ export class JsonListScanner implements ListScanner {
         if (this.#itemsSeen) throw new MalformedFrame('items once in a list', this.#offset + at);
         this.#itemsSeen = true;
         if (byte === OPEN_BRACKET) return this.#expect(true, 'first item', at);
-        // A null: a list of nothing, as Go writes a slice that was never made.
+        // Else a null: upstream's empty list of PartialObjectMetadata.
         return this.#begin('value', SCALAR_START.has(byte), byte, at);
       case 'after value':
         return this.#expect(byte === COMMA || byte === CLOSE_BRACE, byte === COMMA ? 'key' : 'end', at);
@@ -163,9 +165,7 @@ export class JsonListScanner implements ListScanner {
         this.#state = 'colon';
         break;
       case 'value':
-        if (this.#key === 'items' && text.toString() !== 'null')
-          throw new MalformedFrame('items in a list', this.#offset);
-        if (this.#key !== 'items') this.#values.set(this.#key, Buffer.from(text));
+        this.#onValue(text);
         this.#state = 'after value';
         break;
       case 'item':
@@ -174,6 +174,14 @@ export class JsonListScanner implements ListScanner {
         break;
       case undefined:
         break;
+    }
+  }
+
+  #onValue(text: Buffer): void {
+    if (this.#key === 'items') {
+      if (text.toString() !== 'null') throw new MalformedFrame('items in a list', this.#offset);
+    } else if (KEPT.has(this.#key)) {
+      this.#values.set(this.#key, Buffer.from(text));
     }
   }
 

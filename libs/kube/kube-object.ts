@@ -1,5 +1,6 @@
 import type { FieldPath } from './field-path.ts';
 import type { Encoding } from './lane.ts';
+import { MalformedFrame } from './malformed-frame.ts';
 import { scanField, scanLabels, scanObject } from './object-scanner.ts';
 import type { ResourceVersion } from './resource-version.ts';
 
@@ -24,9 +25,14 @@ export interface ObjectSchema {
   readonly indexedField: string | undefined;
 }
 
-/** Scans `bytes`, which the object then owns: they must not be a view into a buffer that is reused or much larger. */
+/**
+ * Scans `bytes`, which the object then owns: they must not be a view into a buffer that is reused or much larger.
+ * Throws MalformedFrame, also for labels that could not be read later, when there is nobody to tell.
+ */
 export function kubeObject(schema: ObjectSchema, bytes: Buffer): KubeObject {
   const { namespace, name, uid, resourceVersion } = scanObject(schema.encoding, bytes);
+  if (name === '' || resourceVersion === 0) throw new MalformedFrame('an object with a name and a resourceVersion', 0);
+  scanLabels(schema.encoding, bytes);
   const path = schema.indexedField === undefined ? undefined : schema.fields.get(schema.indexedField);
   return {
     key: namespace === '' ? name : `${namespace}/${name}`,
@@ -35,8 +41,17 @@ export function kubeObject(schema: ObjectSchema, bytes: Buffer): KubeObject {
     uid,
     rv: resourceVersion,
     bytes,
-    indexed: path === undefined ? '' : scanField(schema.encoding, bytes, path),
+    indexed: path === undefined ? '' : fieldValue(schema.encoding, bytes, path),
   };
+}
+
+/** What upstream compares where a field of a built-in type is absent: its zero value. */
+const ZERO_VALUES = { string: '', message: '', bool: 'false', int: '0' };
+
+function fieldValue(encoding: Encoding, bytes: Buffer, path: FieldPath): string {
+  const value = scanField(encoding, bytes, path);
+  const leaf = path.protobuf.at(-1);
+  return value === '' && leaf !== undefined ? ZERO_VALUES[leaf.type] : value;
 }
 
 const NO_LABELS: ReadonlyMap<string, string> = new Map();
@@ -68,6 +83,6 @@ export class Attributes {
     if (label === this.#schema.indexedField) return this.object.indexed;
     const path = this.#schema.fields.get(label);
     if (path === undefined) throw new Error(`field label ${label} was not checked against the schema`);
-    return scanField(this.#schema.encoding, this.object.bytes, path);
+    return fieldValue(this.#schema.encoding, this.object.bytes, path);
   }
 }

@@ -51,6 +51,11 @@ function* jsonList(head: ListHead, objects: readonly Buffer[]): Generator<Buffer
     : { continue: head.continue ?? '', ...remaining, ...version };
   const before = JSON.stringify(typed ? { kind, apiVersion, metadata } : { apiVersion });
   const after = JSON.stringify({ kind, metadata });
+  if (objects.length === 0 && kind === 'PartialObjectMetadataList') {
+    // Upstream makes this list of the items of another, and leaves it nil if there are none.
+    yield Buffer.from(`${before.slice(0, -1)},"items":null}\n`);
+    return;
+  }
   yield Buffer.from(`${before.slice(0, -1)},"items":[`);
   for (const [index, object] of objects.entries()) {
     if (index > 0) yield COMMA;

@@ -6,6 +6,11 @@ import type { Encoding } from './lane.ts';
 import { type ListEnd, createListScanner } from './list-scanner.ts';
 import { MalformedFrame } from './malformed-frame.ts';
 
+/** Any character but lone surrogates, which no UTF-8 holds. */
+const character = fc
+  .oneof(fc.nat(0x7f), fc.integer({ min: 0x80, max: 0xd7ff }), fc.integer({ min: 0xe000, max: 0x10ffff }))
+  .map((code) => String.fromCodePoint(code));
+
 const MAX = 1024 * 1024;
 const ENCODINGS = ['json', 'protobuf'] as const;
 /** Bodies of LISTs recorded from kube-apiserver: pages, empty ones, of metadata, of custom resources. */
@@ -20,6 +25,7 @@ const RECORDED = [
   ['widgets-page', 'json'],
   ['widgets-empty', 'json'],
   ['widgets-metadata-list', 'json'],
+  ['widgets-metadata-empty', 'json'],
   ['configmaps-list', 'protobuf'],
   ['configmaps-page', 'protobuf'],
   ['configmaps-empty', 'protobuf'],
@@ -52,7 +58,7 @@ describe('a recorded list', () => {
       const body = recorded(name, encoding);
       const { items: expected, kind, apiVersion, metadata } = JSON.parse(body.toString());
       const { items, end } = scan(encoding, [body]);
-      expect(items.map((item) => JSON.parse(item.toString()))).toEqual(expected);
+      expect(items.map((item) => JSON.parse(item.toString()))).toEqual(expected ?? []);
       expect(end).toEqual({
         kind,
         apiVersion,
@@ -115,7 +121,8 @@ describe('a JSON list', () => {
   });
 
   test('splits into its items, whatever is in them', () => {
-    const nasty = fc.dictionary(fc.string({ unit: 'binary' }), fc.oneof(fc.jsonValue(), fc.string({ unit: 'binary' })));
+    const text = fc.string({ unit: character, maxLength: 8 });
+    const nasty = fc.dictionary(text, fc.oneof(fc.jsonValue({ maxDepth: 3 }), text), { maxKeys: 4 });
     fc.assert(
       fc.property(
         fc.array(nasty, { maxLength: 4 }),
@@ -186,6 +193,13 @@ describe('a protobuf list', () => {
     }
   });
 
+  test('may end with an empty item', () => {
+    for (const body of [list(field(2, META, field(2))), list(field(2, META, field(2)), field(3))]) {
+      for (const chunks of [[body], split(body, [...body.keys()])])
+        expect(scan('protobuf', chunks).items).toEqual([Buffer.alloc(0)]);
+    }
+  });
+
   test.each([
     ['nothing', Buffer.alloc(0)],
     ['other magic', Buffer.from('k8s\x01\x12\0')],
@@ -195,6 +209,8 @@ describe('a protobuf list', () => {
     ['an item beyond its list', list(Buffer.concat([Buffer.from([0x12, 2, 0x12, 5]), Buffer.alloc(5)]))],
     ['an unknown field beyond its list', list(Buffer.concat([Buffer.from([0x12, 2, 0x5a, 5]), Buffer.alloc(5)]))],
     ['a header beyond its list', list(Buffer.from([0x12, 1, 0x12, 0]))],
+    ['a number beyond its list', list(Buffer.from([0x12, 1, 0x48, 0x01]))],
+    ['half a field number at its end', list(field(2, META), Buffer.from([0x80]))],
     ['a group', list(Buffer.from([0x0b, 0x0c]))],
     ['field number 0', list(Buffer.from([0x02, 0x00]))],
     ['a varint without end', list(Buffer.alloc(12, 0xff))],

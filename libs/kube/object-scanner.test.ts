@@ -8,6 +8,11 @@ import { MalformedFrame } from './malformed-frame.ts';
 import { scanField, scanLabels, scanObject } from './object-scanner.ts';
 import { parseWatchFrame } from './watch-event.ts';
 
+/** Any character but lone surrogates, which no UTF-8 holds. */
+const character = fc
+  .oneof(fc.nat(0x7f), fc.integer({ min: 0x80, max: 0xd7ff }), fc.integer({ min: 0xe000, max: 0x10ffff }))
+  .map((code) => String.fromCodePoint(code));
+
 /** Objects of a watch recorded from kube-apiserver. */
 function recorded(resource: string, encoding: Encoding): Buffer[] {
   const objects: Buffer[] = [];
@@ -85,7 +90,7 @@ describe('recorded objects', () => {
 const nasty = fc
   .array(
     fc.oneof(
-      fc.string({ unit: 'binary', maxLength: 3 }),
+      fc.string({ unit: character, maxLength: 3 }),
       fc.constantFrom('"', '\\', '{', '}', '[', '],', '":"', 'name'),
     ),
   )
@@ -218,6 +223,9 @@ describe('a JSON object', () => {
       scan(`{"metadata":{"annotations":{"${END}":"true"},${name}"resourceVersion":"1"}}`);
     expect(annotated('').initialEventsEnd).toBe(true);
     expect(annotated('"name":"spoof",').initialEventsEnd).toBe(false);
+    const unnamed = '"name":"","namespace":"","uid":"","resourceVersion":"1"';
+    const typed = `{"kind":"A","apiVersion":"v1","metadata":{${unnamed},"annotations":{"${END}":"true"}}}`;
+    expect(scan(typed).initialEventsEnd).toBe(true);
   });
 
   test('takes no stack, however deep it is', () => {

@@ -116,6 +116,15 @@ describe('a malformed message', () => {
     expect(() => readAll(reader(...bytes))).toThrow(MalformedFrame);
   });
 
+  test.each([
+    ['a length', [0x0a, 0x03, 1, 2, 3]],
+    ['a varint', [0x08, 0x80, 0x80, 0x01]],
+    ['a fixed32', [0x0d, 1, 2, 3, 4]],
+  ])('is refused if it has %s that ends in the message behind it', (_, bytes) => {
+    const inner = new FieldReader(Buffer.from(bytes), 0, bytes.length - 1);
+    expect(() => readAll(inner)).toThrow(MalformedFrame);
+  });
+
   test('whose field has another wire type than asked for is refused', () => {
     const varint = reader(0x08, 0x01);
     varint.next();

@@ -79,8 +79,6 @@ export class ProtobufListScanner implements ListScanner {
       if (this.#offset === MAGIC.length) this.#state = 'tag';
       return;
     }
-    // Values of varint fields are not needed, and may take up to 64 bits.
-    if (this.#state !== 'varint' && this.#varint > MAX_LENGTH) throw this.#malformed('a protobuf varint');
     this.#varint += (byte & 0x7f) * this.#scale;
     this.#scale *= 128;
     if (this.#scale > 2 ** 70) throw this.#malformed('the end of a protobuf varint');
@@ -104,10 +102,10 @@ export class ProtobufListScanner implements ListScanner {
         this.#state = 'varint';
         break;
       case FIXED64:
-        this.#skip(8);
+        this.#goOnTo('skip', 8);
         break;
       case FIXED32:
-        this.#skip(4);
+        this.#goOnTo('skip', 4);
         break;
       default:
         throw this.#malformed('a protobuf wire type');
@@ -115,6 +113,9 @@ export class ProtobufListScanner implements ListScanner {
   }
 
   #onLength(length: number, onItem: (item: Buffer) => void): void {
+    if (this.#offset + length > (this.#listEnd ?? MAX_LENGTH)) {
+      throw this.#malformed('a protobuf field that fits its list');
+    }
     if (this.#listEnd === undefined && this.#field === RAW) {
       if (this.#listSeen) throw this.#malformed('one list in its envelope');
       this.#listSeen = true;
@@ -124,19 +125,17 @@ export class ProtobufListScanner implements ListScanner {
     }
     const wanted =
       this.#listEnd === undefined ? this.#field === TYPE_META : this.#field === LIST_META || this.#field === ITEMS;
-    this.#skip(length);
-    if (!wanted) return;
-    if (length > this.#maxItemBytes) throw new FrameTooLarge(this.#maxItemBytes);
-    this.#state = 'payload';
-    if (length === 0) this.#take(Buffer.alloc(0), onItem);
+    if (wanted && length > this.#maxItemBytes) throw new FrameTooLarge(this.#maxItemBytes);
+    this.#goOnTo(wanted ? 'payload' : 'skip', length);
+    if (length > 0) return;
+    if (wanted) this.#take(Buffer.alloc(0), onItem);
+    else this.#fieldDone();
   }
 
-  /** Goes on to `length` bytes which are not needed. */
-  #skip(length: number): void {
+  /** The next `length` bytes are a payload, to be taken or skipped. */
+  #goOnTo(state: 'payload' | 'skip', length: number): void {
     this.#payloadEnd = this.#offset + length;
-    if (this.#payloadEnd > (this.#listEnd ?? MAX_LENGTH)) throw this.#malformed('a protobuf field that fits its list');
-    this.#state = 'skip';
-    if (length === 0) this.#fieldDone();
+    this.#state = state;
   }
 
   /** Goes on with the payload being taken by `part` of it. */

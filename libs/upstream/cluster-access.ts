@@ -1,5 +1,7 @@
 /** A PEM document: in the kubeconfig itself, or in a file that may be rotated while dogwatch runs. */
-export type PemSource = { readonly kind: 'data'; readonly pem: Buffer } | { readonly kind: 'file'; readonly path: string };
+export type PemSource =
+  | { readonly kind: 'data'; readonly pem: Buffer }
+  | { readonly kind: 'file'; readonly path: string };
 
 /** A credential plugin (client.authentication.k8s.io), as client-go runs it. */
 export interface ExecPlugin {

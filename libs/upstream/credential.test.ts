@@ -21,7 +21,11 @@ afterEach(async () => {
 });
 
 function credentialOf(user: Partial<ClusterUser>): Credential {
-  return new Credential({ access: accessTo({ port: 1, user }), env: { BASE: 'base' }, onProblem: (problem) => problems.push(problem) });
+  return new Credential({
+    access: accessTo({ port: 1, user }),
+    env: { BASE: 'base' },
+    onProblem: (problem) => problems.push(problem),
+  });
 }
 
 /** A plugin that appends a line to the file `runs` and then does what `script` says; `status` is its ExecCredential's. */
@@ -150,7 +154,9 @@ describe('a credential plugin', () => {
   });
 
   test('is run again when its credential has expired or was refused', async () => {
-    const credential = credentialOf({ exec: plugin(`give({ token: 'tok', expirationTimestamp: '2020-01-01T00:00:00Z' })`) });
+    const credential = credentialOf({
+      exec: plugin(`give({ token: 'tok', expirationTimestamp: '2020-01-01T00:00:00Z' })`),
+    });
     await credential.headers();
     await credential.headers();
     expect(await runs()).toBe(2);
@@ -197,8 +203,14 @@ describe('a credential plugin', () => {
 
   test.each([
     ['no JSON', `console.log('c4nary')`],
-    ['another kind', `console.log(JSON.stringify({ kind: 'Pod', apiVersion: info.apiVersion, status: { token: 'c4nary' } }))`],
-    ['another version', `console.log(JSON.stringify({ kind: 'ExecCredential', apiVersion: 'v1', status: { token: 'c4nary' } }))`],
+    [
+      'another kind',
+      `console.log(JSON.stringify({ kind: 'Pod', apiVersion: info.apiVersion, status: { token: 'c4nary' } }))`,
+    ],
+    [
+      'another version',
+      `console.log(JSON.stringify({ kind: 'ExecCredential', apiVersion: 'v1', status: { token: 'c4nary' } }))`,
+    ],
     ['nothing in it', `give({})`],
     ['null', `console.log('null')`],
     ['a key that is missing', `give({ clientCertificateData: 'c4nary' })`],

@@ -1,5 +1,11 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
-import { checkServerIdentity, connect as connectTls, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import {
+  checkServerIdentity,
+  connect as connectTls,
+  createSecureContext,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls';
 import { type ClusterAccess, type PemSource } from './cluster-access.ts';
 import { type ClientCertificate, type Credential } from './credential.ts';
 import { KubeconfigError } from './kubeconfig-error.ts';
@@ -87,7 +93,10 @@ export class Dialer {
         socket.on('error', () => undefined).destroy();
         reject(error);
       };
-      const timer = setTimeout(() => fail(new UpstreamUnreachable({ code: 'timeout', host: this.host })), connectTimeoutMs);
+      const timer = setTimeout(
+        () => fail(new UpstreamUnreachable({ code: 'timeout', host: this.host })),
+        connectTimeoutMs,
+      );
       const onError = (cause: Error) => fail(UpstreamUnreachable.from(cause, this.host));
       const onClose = () => fail(new UpstreamUnreachable({ code: 'connection_lost', host: this.host }));
       socket.once('error', onError).once('close', onClose);

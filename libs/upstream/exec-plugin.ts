@@ -42,8 +42,14 @@ export async function runExecPlugin({ plugin, access, env }: RunExecPluginOption
   const { code, signal, output } = await finished(child, plugin);
   if (output.length > MAX_OUTPUT_BYTES) throw invalidOutput(plugin, `is larger than ${MAX_OUTPUT_BYTES} bytes`);
   if (code !== 0) {
-    const how = code === null ? `was killed by ${signal ?? 'a signal'} (it has ${TIMEOUT_MS / 1000} s)` : `exited with code ${code}`;
-    throw new KubeconfigError('exec_failed', `credential plugin ${plugin.command} ${how}: run it by hand to see why${hint(plugin)}`);
+    const how =
+      code === null
+        ? `was killed by ${signal ?? 'a signal'} (it has ${TIMEOUT_MS / 1000} s)`
+        : `exited with code ${code}`;
+    throw new KubeconfigError(
+      'exec_failed',
+      `credential plugin ${plugin.command} ${how}: run it by hand to see why${hint(plugin)}`,
+    );
   }
   return parseExecCredential(plugin, output.toString('utf8'));
 }
@@ -97,13 +103,17 @@ function parseExecCredential(plugin: ExecPlugin, output: string): ExecCredential
   if (kind !== 'ExecCredential' || apiVersion !== plugin.apiVersion) {
     throw invalidOutput(plugin, `is not an ExecCredential of ${plugin.apiVersion}, the apiVersion in the kubeconfig`);
   }
-  const { token, clientCertificateData, clientKeyData, expirationTimestamp } = (status ?? {}) as Record<string, unknown>;
+  const { token, clientCertificateData, clientKeyData, expirationTimestamp } = (status ?? {}) as Record<
+    string,
+    unknown
+  >;
   const certificate = isText(clientCertificateData) ? Buffer.from(clientCertificateData) : undefined;
   const key = isText(clientKeyData) ? Buffer.from(clientKeyData) : undefined;
   if ((certificate === undefined) !== (key === undefined)) {
     throw invalidOutput(plugin, 'has a client certificate without its key, or the reverse');
   }
-  if (!isText(token) && certificate === undefined) throw invalidOutput(plugin, 'has neither a token nor a client certificate');
+  if (!isText(token) && certificate === undefined)
+    throw invalidOutput(plugin, 'has neither a token nor a client certificate');
   const expiresAt = isText(expirationTimestamp) ? Date.parse(expirationTimestamp) : undefined;
   if (Number.isNaN(expiresAt)) throw invalidOutput(plugin, 'has an expirationTimestamp that is not RFC 3339');
   return {
@@ -127,7 +137,10 @@ function notStarted(plugin: ExecPlugin, cause: Error): KubeconfigError {
 }
 
 function invalidOutput(plugin: ExecPlugin, problem: string): KubeconfigError {
-  return new KubeconfigError('exec_invalid_output', `output of credential plugin ${plugin.command} ${problem}: update the plugin`);
+  return new KubeconfigError(
+    'exec_invalid_output',
+    `output of credential plugin ${plugin.command} ${problem}: update the plugin`,
+  );
 }
 
 function hint({ installHint }: ExecPlugin): string {

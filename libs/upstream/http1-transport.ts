@@ -43,7 +43,9 @@ export class Http1Transport {
   request({ method, path, headers, upgrade }: Http1Request): ClientRequest {
     const { server, dialer, maxInFlight } = this.#options;
     if (this.#inFlight >= maxInFlight) {
-      throw new UpstreamBusy(`${maxInFlight} requests to ${dialer.host} are in flight, which is the bound: try again later`);
+      throw new UpstreamBusy(
+        `${maxInFlight} requests to ${dialer.host} are in flight, which is the bound: try again later`,
+      );
     }
     const options = {
       method,

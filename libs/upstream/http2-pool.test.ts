@@ -71,7 +71,10 @@ describe('streams are spread over sessions', () => {
     holdOpen(server);
     const upstream = fixture.upstream(accessTo({ port }), { maxSessions: 2 });
     await Promise.all([1, 2].map(() => upstream.open({ path: '/watch', signal })));
-    await expect(upstream.open({ path: '/watch', signal })).rejects.toMatchObject({ name: 'UpstreamBusy', code: 'upstream_busy' });
+    await expect(upstream.open({ path: '/watch', signal })).rejects.toMatchObject({
+      name: 'UpstreamBusy',
+      code: 'upstream_busy',
+    });
   });
 });
 
@@ -129,7 +132,9 @@ describe('sessions that end', () => {
       stream.close(constants.NGHTTP2_INTERNAL_ERROR);
     });
     const upstream = fixture.upstream(accessTo({ port }));
-    await expect(upstream.open({ path: '/', method: 'POST', signal })).rejects.toMatchObject({ name: 'UpstreamInterrupted' });
+    await expect(upstream.open({ path: '/', method: 'POST', signal })).rejects.toMatchObject({
+      name: 'UpstreamInterrupted',
+    });
     expect(hits).toBe(1);
   });
 
@@ -193,8 +198,12 @@ describe('sessions that end', () => {
     const { body } = await upstream.open({ path: '/watch', signal });
     upstream.close();
     await expect(buffer(body)).rejects.toMatchObject({ code: 'upstream_interrupted' });
-    await expect(upstream.open({ path: '/', signal })).rejects.toMatchObject({ name: 'UpstreamUnreachable', code: 'closed' });
+    await expect(upstream.open({ path: '/', signal })).rejects.toMatchObject({
+      name: 'UpstreamUnreachable',
+      code: 'closed',
+    });
     expect(() => upstream.forward({ method: 'GET', path: '/', headers: {}, identity: 'own' })).toThrow('shutting down');
+    expect(fixture.problems).toEqual([]);
   });
 });
 
@@ -219,10 +228,14 @@ describe('flow control', () => {
 
 describe('whose connection', () => {
   test('requests without the own credential never travel with the own client certificate', async () => {
-    const { server, port } = await fixture.http2({ requestCert: true, rejectUnauthorized: false, ca: authority.certificate });
+    const { server, port } = await fixture.http2({
+      requestCert: true,
+      rejectUnauthorized: false,
+      ca: authority.certificate,
+    });
     const names: (string | undefined)[] = [];
     server.on('stream', (stream: ServerHttp2Stream) => {
-      const { CN } = (stream.session?.socket as TLSSocket).getPeerCertificate().subject ?? {};
+      const { CN } = (stream.session!.socket as TLSSocket).getPeerCertificate().subject ?? {};
       names.push(CN?.toString());
       stream.respond({ ':status': 200 }, { endStream: true });
     });
@@ -236,10 +249,15 @@ describe('whose connection', () => {
 
 describe('servers that do not get far', () => {
   test('TLS without HTTP/2 settings is a timeout', async () => {
-    const server = createTlsServer({ ...serverTls, ALPNProtocols: ['h2'] }, (socket) => socket.on('error', () => undefined));
+    const server = createTlsServer({ ...serverTls, ALPNProtocols: ['h2'] }, (socket) =>
+      socket.on('error', () => undefined),
+    );
     const port = await fixture.listen(server);
     const upstream = fixture.upstream(accessTo({ port }), { connectTimeoutMs: 50 });
-    await expect(upstream.open({ path: '/', signal })).rejects.toMatchObject({ name: 'UpstreamUnreachable', code: 'timeout' });
+    await expect(upstream.open({ path: '/', signal })).rejects.toMatchObject({
+      name: 'UpstreamUnreachable',
+      code: 'timeout',
+    });
   });
 
   test('one that closes after the handshake', async () => {

@@ -90,9 +90,12 @@ export class Http2Pool {
         if (!(error instanceof StreamRefused)) throw error;
         session.draining = true;
         if (refusals < MAX_REFUSALS) continue;
-        throw new UpstreamBusy(`kube-apiserver at ${this.#options.dialer.host} refuses HTTP/2 streams: try again later`, {
-          cause: error,
-        });
+        throw new UpstreamBusy(
+          `kube-apiserver at ${this.#options.dialer.host} refuses HTTP/2 streams: try again later`,
+          {
+            cause: error,
+          },
+        );
       }
     }
   }
@@ -120,7 +123,9 @@ export class Http2Pool {
       this.#dialing ??= this.#dial().finally(() => (this.#dialing = undefined));
       await abortable(this.#dialing, signal);
     }
-    throw new UpstreamBusy(`${maxSessions} connections to ${dialer.host} are full, which is the bound: try again later`);
+    throw new UpstreamBusy(
+      `${maxSessions} connections to ${dialer.host} are full, which is the bound: try again later`,
+    );
   }
 
   async #dial(): Promise<void> {
@@ -135,7 +140,14 @@ export class Http2Pool {
       session.destroy();
       throw this.#unreachable('closed');
     }
-    const pooled = new PooledSession({ session, certificate: dialed.certificate, options: this.#options });
+    const pooled = new PooledSession({
+      session,
+      certificate: dialed.certificate,
+      options: this.#options,
+      onError: (cause) => {
+        if (!this.#closed) this.#options.onProblem(cause);
+      },
+    });
     this.#sessions.add(pooled);
     session.once('close', () => this.#sessions.delete(pooled));
   }
@@ -213,6 +225,7 @@ interface PooledSessionOptions {
   readonly session: ClientHttp2Session;
   readonly certificate: ClientCertificate | undefined;
   readonly options: Http2PoolOptions;
+  readonly onError: (cause: Error) => void;
 }
 
 /** A session, its streams counted, its liveness watched. */
@@ -225,12 +238,12 @@ class PooledSession {
   /** No new streams; it closes with the last one. */
   draining = false;
 
-  constructor({ session, certificate, options }: PooledSessionOptions) {
+  constructor({ session, certificate, options, onError }: PooledSessionOptions) {
     this.session = session;
     this.#certificate = certificate;
     this.#idleMs = options.idleMs;
     session.on('goaway', () => (this.draining = true));
-    session.on('error', (cause) => options.onProblem(cause));
+    session.on('error', onError);
     const ping = this.#watchLiveness(options);
     session.once('close', () => {
       clearInterval(ping);
@@ -268,7 +281,9 @@ class PooledSession {
     return setInterval(() => {
       if (waiting) {
         this.session.destroy(
-          new UpstreamInterrupted(`kube-apiserver at ${dialer.host} did not answer a PING within ${pingMs} ms: connection given up`),
+          new UpstreamInterrupted(
+            `kube-apiserver at ${dialer.host} did not answer a PING within ${pingMs} ms: connection given up`,
+          ),
         );
         return;
       }

@@ -70,7 +70,10 @@ describe('where the kubeconfig is looked for', () => {
       },
       'first',
     );
-    const second = await write({ ...kubeconfig({ name: 'main' }), users: [{ name: 'second', user: { token: 'right' } }] }, 'second');
+    const second = await write(
+      { ...kubeconfig({ name: 'main' }), users: [{ name: 'second', user: { token: 'right' } }] },
+      'second',
+    );
     const access = await loadKubeconfig({ env: { KUBECONFIG: `${first}:${second}` } });
     expect(access.server.hostname).toBe('main.example');
     expect(access.user.token).toBe('right');
@@ -169,7 +172,9 @@ describe('what a context resolves to', () => {
   });
 
   test('basic authentication, and an address without a scheme as kubectl takes it', async () => {
-    const path = await write(kubeconfig({ cluster: { server: '127.0.0.1:8080' }, user: { username: 'me', password: 'secret' } }));
+    const path = await write(
+      kubeconfig({ cluster: { server: '127.0.0.1:8080' }, user: { username: 'me', password: 'secret' } }),
+    );
     const access = await loadKubeconfig({ path, env: {} });
     expect(access.server.href).toBe('http://127.0.0.1:8080/');
     expect(access.user.basic).toEqual({ username: 'me', password: 'secret' });
@@ -188,11 +193,26 @@ describe('what is refused, with what to do', () => {
     ['auth-provider', { user: { 'auth-provider': { name: 'gcp' } } }, 'unsupported', 'exec plugin'],
     ['impersonation', { user: { as: 'root', token: 't' } }, 'unsupported', 'impersonates'],
     ['an interactive plugin', { user: { exec: { ...exec, interactiveMode: 'Always' } } }, 'unsupported', 'terminal'],
-    ['an old plugin', { user: { exec: { ...exec, apiVersion: 'client.authentication.k8s.io/v1alpha1' } } }, 'invalid_field', 'apiVersion'],
-    ['insecure with an authority', { cluster: { 'insecure-skip-tls-verify': true, 'certificate-authority': 'x' } }, 'conflicting_fields', 'remove'],
+    [
+      'an old plugin',
+      { user: { exec: { ...exec, apiVersion: 'client.authentication.k8s.io/v1alpha1' } } },
+      'invalid_field',
+      'apiVersion',
+    ],
+    [
+      'insecure with an authority',
+      { cluster: { 'insecure-skip-tls-verify': true, 'certificate-authority': 'x' } },
+      'conflicting_fields',
+      'remove',
+    ],
     ['token and user name', { user: { token: 't', username: 'u' } }, 'conflicting_fields', 'remove'],
     ['a certificate without its key', { user: { 'client-certificate': 'x' } }, 'invalid_field', 'client-key'],
-    ['what is not base64', { user: { 'client-certificate-data': 'a b!', 'client-key': 'k' } }, 'invalid_field', 'base64'],
+    [
+      'what is not base64',
+      { user: { 'client-certificate-data': 'a b!', 'client-key': 'k' } },
+      'invalid_field',
+      'base64',
+    ],
     ['a missing server', { cluster: { server: '' } }, 'invalid_field', 'server'],
     ['another scheme', { cluster: { server: 'ftp://x' } }, 'invalid_field', 'https://'],
     ['a password in the address', { cluster: { server: 'https://u:p@x' } }, 'invalid_field', 'user stanza'],

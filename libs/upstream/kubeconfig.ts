@@ -32,7 +32,10 @@ export async function loadKubeconfig(options: KubeconfigOptions): Promise<Cluste
   if (listed.length > 0) {
     const files = await readFiles(listed);
     if (files.length > 0) return access(files, context);
-    throw new KubeconfigError('not_found', `KUBECONFIG names no file that exists (${listed.join(', ')}): correct or unset it`);
+    throw new KubeconfigError(
+      'not_found',
+      `KUBECONFIG names no file that exists (${listed.join(', ')}): correct or unset it`,
+    );
   }
   if (context === undefined) {
     const inCluster = await inClusterAccess(env, serviceAccountDirectory);
@@ -71,9 +74,13 @@ async function readKubeconfigFile(path: string): Promise<KubeconfigFile | undefi
     text = await readFile(path, 'utf8');
   } catch (error) {
     if (isMissing(error)) return undefined;
-    throw new KubeconfigError('unreadable', `cannot read kubeconfig ${path}: check that it is a file and its permissions`, {
-      cause: error,
-    });
+    throw new KubeconfigError(
+      'unreadable',
+      `cannot read kubeconfig ${path}: check that it is a file and its permissions`,
+      {
+        cause: error,
+      },
+    );
   }
   if (text.length > MAX_KUBECONFIG_BYTES) {
     throw new KubeconfigError('unreadable', `kubeconfig ${path} is larger than ${MAX_KUBECONFIG_BYTES} bytes`);
@@ -102,7 +109,8 @@ function toPlain(document: ReturnType<typeof parseDocument>, path: string): unkn
 
 /** What kubectl makes of several files: the first to define a name, or the current context, wins. */
 function access(files: readonly KubeconfigFile[], wanted: string | undefined): ClusterAccess {
-  const contextName = wanted ?? files.map(({ root }) => root.string('current-context')).find((name) => name !== undefined);
+  const contextName =
+    wanted ?? files.map(({ root }) => root.string('current-context')).find((name) => name !== undefined);
   const where = files.map(({ path }) => path).join(', ');
   if (contextName === undefined) {
     throw new KubeconfigError('no_context', `${where} has no current-context: set one, or pass --context NAME`);
@@ -119,7 +127,10 @@ function access(files: readonly KubeconfigFile[], wanted: string | undefined): C
   if (clusterName === undefined) throw context.invalid('cluster', 'is missing');
   const cluster = stanza(files, { list: 'clusters', kind: 'cluster', name: clusterName });
   if (cluster === undefined) {
-    throw new KubeconfigError('unknown_cluster', `${context.where} names cluster "${clusterName}", which is not defined`);
+    throw new KubeconfigError(
+      'unknown_cluster',
+      `${context.where} names cluster "${clusterName}", which is not defined`,
+    );
   }
   const userName = context.string('user');
   const user =
@@ -154,13 +165,20 @@ async function inClusterAccess(env: NodeJS.ProcessEnv, directory: string): Promi
     await readFile(tokenFile);
   } catch (error) {
     if (isMissing(error)) return undefined;
-    throw new KubeconfigError('unreadable', `cannot read the service account token ${tokenFile}: check its permissions`, {
-      cause: error,
-    });
+    throw new KubeconfigError(
+      'unreadable',
+      `cannot read the service account token ${tokenFile}: check its permissions`,
+      {
+        cause: error,
+      },
+    );
   }
   const address = `https://${host.includes(':') ? `[${host}]` : host}:${port}`;
   if (!URL.canParse(address)) {
-    throw new KubeconfigError('invalid_field', 'KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT do not make an address');
+    throw new KubeconfigError(
+      'invalid_field',
+      'KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT do not make an address',
+    );
   }
   return {
     source: 'in-cluster',

@@ -43,7 +43,9 @@ describe('requestJson', () => {
     const upstream = await upstreamOf((_request, response) => {
       response.writeHead(200, { 'content-type': 'application/json' }).end('{"data": c4nary');
     });
-    const error: unknown = await requestJson(upstream, { path: '/api/v1/secrets?x=1', signal }).catch((cause: unknown) => cause);
+    const error: unknown = await requestJson(upstream, { path: '/api/v1/secrets?x=1', signal }).catch(
+      (cause: unknown) => cause,
+    );
     expect(error).toMatchObject({ name: 'JsonResponseError', code: 'invalid_json' });
     expect(String(error)).not.toContain('c4nary');
   });

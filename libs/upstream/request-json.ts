@@ -49,7 +49,8 @@ export async function requestJson(upstream: Upstream, request: JsonRequest): Pro
   const what = `${method} ${path.replace(/\?.*/, '')}`;
   const timeout = new AbortController();
   const timer = setTimeout(
-    () => timeout.abort(new JsonResponseError('timeout', `${what}: kube-apiserver did not answer within ${timeoutMs} ms`)),
+    () =>
+      timeout.abort(new JsonResponseError('timeout', `${what}: kube-apiserver did not answer within ${timeoutMs} ms`)),
     timeoutMs,
   );
   try {
@@ -79,7 +80,8 @@ async function readText(body: Readable, what: string): Promise<string> {
   for await (const chunk of body as AsyncIterable<Buffer>) {
     size += chunk.length;
     // Leaving the loop destroys the body, which ends the request upstream.
-    if (size > MAX_BODY_BYTES) throw new JsonResponseError('too_large', `${what}: the answer is larger than ${MAX_BODY_BYTES} bytes`);
+    if (size > MAX_BODY_BYTES)
+      throw new JsonResponseError('too_large', `${what}: the answer is larger than ${MAX_BODY_BYTES} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');

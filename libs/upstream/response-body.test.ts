@@ -5,14 +5,22 @@ import { describe, expect, test } from 'vitest';
 import { responseBody } from './response-body.ts';
 
 interface Setup {
+  readonly complete?: boolean;
   readonly encoding?: string;
   readonly signal?: AbortSignal;
 }
 
-function setup({ encoding, signal = new AbortController().signal }: Setup = {}) {
+function setup({ complete = true, encoding, signal = new AbortController().signal }: Setup = {}) {
   const source = new PassThrough();
   let cancelled = 0;
-  const body = responseBody({ source, encoding, signal, host: 'h:1', cancel: () => (cancelled += 1) });
+  const body = responseBody({
+    source,
+    encoding,
+    signal,
+    host: 'h:1',
+    complete: () => complete,
+    cancel: () => (cancelled += 1),
+  });
   return { source, body, cancelled: () => cancelled };
 }
 
@@ -32,6 +40,12 @@ describe('responseBody', () => {
     await expect(buffer(body)).rejects.toMatchObject({ name: 'UpstreamInterrupted', code: 'upstream_interrupted' });
   });
 
+  test('an end that upstream did not mean is an error', async () => {
+    const { source, body } = setup({ complete: false });
+    source.end('a');
+    await expect(buffer(body)).rejects.toMatchObject({ code: 'upstream_interrupted' });
+  });
+
   test('the cause of a broken source is kept', async () => {
     const { source, body } = setup();
     const cause = new Error('reset');
@@ -43,7 +57,8 @@ describe('responseBody', () => {
     const { source, body } = setup({ encoding: 'gzip' });
     const seen: string[] = [];
     body.setEncoding('utf8');
-    const next = () => new Promise<void>((resolve) => body.once('data', (text: string) => resolve(void seen.push(text))));
+    const next = () =>
+      new Promise<void>((resolve) => body.once('data', (text: string) => resolve(void seen.push(text))));
     for (const text of ['one\n', 'two\n', 'three\n']) {
       const arrived = next();
       source.write(gzipSync(text));

@@ -7,6 +7,8 @@ export interface ResponseBodyOptions {
   readonly source: Readable;
   /** The content-encoding header. */
   readonly encoding: string | undefined;
+  /** Asked at its 'end': whether that is the end which upstream meant. */
+  readonly complete: () => boolean;
   /** Ends the request upstream. */
   readonly cancel: () => void;
   readonly signal: AbortSignal;
@@ -15,9 +17,9 @@ export interface ResponseBodyOptions {
 }
 
 /**
- * The body with one meaning of its end, whatever carries it: 'end' where upstream ended it, else 'error'. (An HTTP/2
- * stream whose socket closes would otherwise just close, with neither. RST_STREAM with NO_ERROR is an end in Node.) gzip is undone, also in several members, which
- * is how kube-apiserver 1.37 sends a watch-list (N6).
+ * The body with one meaning of its end, whatever carries it: 'end' where upstream ended it, else 'error'. (Node
+ * ends or just closes an HTTP/2 stream whose connection is lost.) gzip is undone, also in several members, which is how
+ * kube-apiserver 1.37 sends a watch-list (N6).
  */
 export function responseBody({ source, encoding, ...rest }: ResponseBodyOptions): Readable {
   const decoded = encoding === 'gzip' ? gunzip(source) : source;
@@ -35,18 +37,25 @@ class ResponseBody extends Readable {
   readonly #signal: AbortSignal;
   readonly #onAbort: () => void;
 
-  constructor({ source, cancel, signal, host }: Omit<ResponseBodyOptions, 'encoding'>) {
+  constructor({ source, complete, cancel, signal, host }: Omit<ResponseBodyOptions, 'encoding'>) {
     super();
     this.#source = source;
     this.#cancel = cancel;
     this.#signal = signal;
     this.#onAbort = () => this.destroy(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
     const interrupted = (cause?: unknown) =>
-      this.destroy(new UpstreamInterrupted(`the connection to kube-apiserver at ${host} broke in the middle of an answer`, { cause }));
+      this.destroy(
+        new UpstreamInterrupted(`the connection to kube-apiserver at ${host} broke in the middle of an answer`, {
+          cause,
+        }),
+      );
     source.on('data', (chunk: Buffer) => {
       if (!this.push(chunk)) source.pause();
     });
-    source.once('end', () => this.push(null));
+    source.once('end', () => {
+      if (complete()) this.push(null);
+      else interrupted();
+    });
     source.on('error', interrupted);
     source.once('close', () => {
       if (!source.readableEnded) interrupted();

@@ -33,9 +33,13 @@ export class RotatedFile {
     try {
       await this.#refresh();
     } catch (error) {
-      const problem = new KubeconfigError('unreadable', `cannot read ${this.#path}: check that it exists and its permissions`, {
-        cause: error,
-      });
+      const problem = new KubeconfigError(
+        'unreadable',
+        `cannot read ${this.#path}: check that it exists and its permissions`,
+        {
+          cause: error,
+        },
+      );
       if (this.#content === undefined) throw problem;
       this.#onProblem(problem);
     }

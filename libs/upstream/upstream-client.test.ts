@@ -63,7 +63,9 @@ function echo(request: IncomingMessage, response: ServerResponse): void {
   void text(request).then((body) => {
     const { method, url: path, headers } = request;
     response.writeHead(201, { 'x-answer': 'yes' });
-    response.end(JSON.stringify({ method, path, authorization: headers.authorization, extra: headers['x-extra'], body }));
+    response.end(
+      JSON.stringify({ method, path, authorization: headers.authorization, extra: headers['x-extra'], body }),
+    );
   });
 }
 
@@ -155,7 +157,9 @@ describe('a watch', () => {
   test('that is aborted before the head rejects with the reason', async () => {
     const port = await https(() => controller.abort(new Error('enough')));
     const controller = new AbortController();
-    await expect(fixture.upstream(accessTo({ port })).open({ path: '/', signal: controller.signal })).rejects.toThrow('enough');
+    await expect(fixture.upstream(accessTo({ port })).open({ path: '/', signal: controller.signal })).rejects.toThrow(
+      'enough',
+    );
   });
 
   test('whose connection breaks before the head is interrupted, as it may have been processed', async () => {
@@ -206,7 +210,9 @@ describe('a 401', () => {
 
   test('is handed on where the credential cannot change, or is not ours', async () => {
     const { seen, port } = await serveToken('another');
-    expect((await fixture.upstream(accessTo({ port, user: { token: 'old' } })).open({ path: '/', signal })).status).toBe(401);
+    expect(
+      (await fixture.upstream(accessTo({ port, user: { token: 'old' } })).open({ path: '/', signal })).status,
+    ).toBe(401);
     await writeFile(token, 'old');
     const upstream = fixture.upstream(accessTo({ port, user: { tokenFile: token } }));
     const headers = { authorization: 'Bearer caller' };
@@ -255,7 +261,9 @@ describe('a server that cannot be reached', () => {
     const access = accessTo({ port });
     expect((await failureOf({ ...access, tlsServerName: 'kubernetes.default' })).code).toBe('certificate_name');
     expect((await failureOf({ ...access, tlsServerName: '10.0.0.1' })).code).toBe('certificate_name');
-    expect((await fixture.upstream({ ...access, tlsServerName: 'localhost' }).open({ path: '/', signal })).status).toBe(201);
+    expect((await fixture.upstream({ ...access, tlsServerName: 'localhost' }).open({ path: '/', signal })).status).toBe(
+      201,
+    );
   });
 
   test('a port that speaks no TLS', async () => {
@@ -277,7 +285,10 @@ describe('a server that cannot be reached', () => {
     const port = await https(echo);
     const mixed = { certificate: authority.client('a').certificate, privateKey: authority.client('b').privateKey };
     const upstream = fixture.upstream(accessTo({ port, user: certificateUser(mixed) }));
-    await expect(upstream.open({ path: '/', signal })).rejects.toMatchObject({ name: 'KubeconfigError', code: 'invalid_field' });
+    await expect(upstream.open({ path: '/', signal })).rejects.toMatchObject({
+      name: 'KubeconfigError',
+      code: 'invalid_field',
+    });
   });
 });
 
@@ -296,7 +307,9 @@ describe('forward', () => {
     });
     const upstream = fixture.upstream(accessTo({ port, user: { token: 'own' } }));
     for (let i = 0; i < 3; i++) {
-      const response = await answered(upstream.forward({ method: 'GET', path: '/a?b', headers: { 'X-One': '1' }, identity: 'own' }));
+      const response = await answered(
+        upstream.forward({ method: 'GET', path: '/a?b', headers: { 'X-One': '1' }, identity: 'own' }),
+      );
       await buffer(response);
     }
     expect(sockets.size).toBe(1);
@@ -327,8 +340,11 @@ describe('forward', () => {
     second.on('error', () => undefined).end();
     expect(forward).toThrow(expect.objectContaining({ name: 'UpstreamBusy' }) as Error);
     // The other identity has its own.
-    upstream.forward({ method: 'GET', path: '/', headers: {}, identity: 'own' }).on('error', () => undefined).destroy();
-    const closed = once(second, 'close');
+    upstream
+      .forward({ method: 'GET', path: '/', headers: {}, identity: 'own' })
+      .on('error', () => undefined)
+      .destroy();
+    const closed = new Promise((resolve) => second.once('close', resolve));
     second.destroy();
     await closed;
     const third = forward();
@@ -352,12 +368,16 @@ describe('forward', () => {
     const closed = once(socket, 'close');
     socket.destroy();
     await closed;
-    forward().on('error', () => undefined).destroy();
+    forward()
+      .on('error', () => undefined)
+      .destroy();
   });
 
   test('an unasked 101 is an error, not a tunnel', async () => {
     const port = await fixture.listen(
-      createTcpServer((socket) => socket.once('data', () => socket.write('HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n'))),
+      createTcpServer((socket) =>
+        socket.once('data', () => socket.write('HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n')),
+      ),
     );
     const upstream = fixture.upstream(accessTo({ port, access: plainHttp(port) }));
     await expect(upstream.open({ path: '/', signal })).rejects.toMatchObject({ name: 'UpstreamInterrupted' });

@@ -6,7 +6,13 @@ import { Dialer } from './dialer.ts';
 import { Http1Transport } from './http1-transport.ts';
 import { Http2NotOffered, Http2Pool } from './http2-pool.ts';
 import { responseBody } from './response-body.ts';
-import { type ForwardRequest, type TransportIdentity, type Upstream, type UpstreamRequest, type UpstreamResponse } from './upstream.ts';
+import {
+  type ForwardRequest,
+  type TransportIdentity,
+  type Upstream,
+  type UpstreamRequest,
+  type UpstreamResponse,
+} from './upstream.ts';
 import { UpstreamInterrupted, UpstreamUnreachable } from './upstream-error.ts';
 
 export interface UpstreamOptions {
@@ -122,6 +128,7 @@ class UpstreamClient implements Upstream {
       body: responseBody({
         source: stream,
         encoding: rest['content-encoding'],
+        complete: () => stream.rstCode === constants.NGHTTP2_NO_ERROR,
         cancel: () => stream.close(constants.NGHTTP2_CANCEL),
         signal,
         host: dialer.host,
@@ -130,9 +137,20 @@ class UpstreamClient implements Upstream {
   }
 }
 
-function createTransports(access: ClusterAccess, options: UpstreamOptions, credential: Credential | undefined): Transports {
+function createTransports(
+  access: ClusterAccess,
+  options: UpstreamOptions,
+  credential: Credential | undefined,
+): Transports {
   const { server } = access;
-  const { onProblem, maxSessions = 64, maxForwards = 1024, connectTimeoutMs = 15_000, pingMs = 15_000, idleMs = 60_000 } = options;
+  const {
+    onProblem,
+    maxSessions = 64,
+    maxForwards = 1024,
+    connectTimeoutMs = 15_000,
+    pingMs = 15_000,
+    idleMs = 60_000,
+  } = options;
   const dialer = new Dialer({ access, credential, connectTimeoutMs, onProblem });
   return {
     dialer,
@@ -155,6 +173,7 @@ async function openHttp1(
     body: responseBody({
       source: response,
       encoding: response.headers['content-encoding'],
+      complete: () => response.complete,
       cancel: () => outgoing.destroy(),
       signal,
       host: dialer.host,

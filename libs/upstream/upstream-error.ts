@@ -16,8 +16,10 @@ const ADVICE: Record<UnreachableCode, string> = {
   unknown_host: 'the name does not resolve: check the host name and DNS',
   no_route: 'there is no route: check the network and firewalls between dogwatch and kube-apiserver',
   timeout: 'no answer in time: check the network, firewalls and the load on kube-apiserver',
-  connection_lost: 'the connection was closed before it was ready: check that this port speaks the protocol in the address',
-  certificate_untrusted: 'its certificate is not signed by the known authority: check certificate-authority in the kubeconfig',
+  connection_lost:
+    'the connection was closed before it was ready: check that this port speaks the protocol in the address',
+  certificate_untrusted:
+    'its certificate is not signed by the known authority: check certificate-authority in the kubeconfig',
   certificate_name: 'its certificate is for other names: use one of its names as the address, or set tls-server-name',
   certificate_expired: 'its certificate is not valid now: renew it, or check the clocks',
   tls_failed: 'TLS failed: check that this port speaks TLS 1.2 or newer',
@@ -62,7 +64,11 @@ export class UpstreamUnreachable extends Error {
   /** The right code for what net or tls said. */
   static from(cause: unknown, host: string): UpstreamUnreachable {
     const code = systemCode(cause);
-    return new UpstreamUnreachable({ code: CODES[code] ?? (isTls(code) ? 'tls_failed' : 'connection_lost'), host, cause });
+    return new UpstreamUnreachable({
+      code: CODES[code] ?? (isTls(code) ? 'tls_failed' : 'connection_lost'),
+      host,
+      cause,
+    });
   }
 }
 

@@ -79,7 +79,11 @@ export class Fixture {
   }
 
   upstream(access: ClusterAccess, options: Partial<UpstreamOptions> = {}): Upstream {
-    const upstream = createUpstream(access, { env: {}, onProblem: (problem) => this.problems.push(problem), ...options });
+    const upstream = createUpstream(access, {
+      env: {},
+      onProblem: (problem) => this.problems.push(problem),
+      ...options,
+    });
     this.#closers.push(() => upstream.close());
     return upstream;
   }

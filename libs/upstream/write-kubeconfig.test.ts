@@ -73,7 +73,12 @@ describe('writeKubeconfig', () => {
     const access = { ...(await anonymousAccess()) };
     const path = join(directory, 'dogwatch.kubeconfig');
     await writeFile(path, 'older', { mode: 0o644 });
-    await writeKubeconfig({ path, access, server: 'https://127.0.0.1:7443', certificateAuthorityData: Buffer.from('a') });
+    await writeKubeconfig({
+      path,
+      access,
+      server: 'https://127.0.0.1:7443',
+      certificateAuthorityData: Buffer.from('a'),
+    });
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     expect(await readdir(directory)).toEqual(['config', 'dogwatch.kubeconfig']);
   });

@@ -157,9 +157,13 @@ export class EventWindow {
     let high = this.#entries.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const entry = this.#entries[middle]!;
-      if (entry.rv < rv || (entry.rv === rv && !entry.repair)) low = middle + 1;
+      if (this.#entries[middle]!.rv < rv) low = middle + 1;
       else high = middle;
+    }
+    // Late events of `rv` may follow its repair deletes, so from here on it is a walk: of one version at most.
+    for (; low < this.#entries.length; low++) {
+      const entry = this.#entries[low]!;
+      if (entry.rv !== rv || entry.repair) break;
     }
     return this.#base + low;
   }
@@ -170,7 +174,8 @@ export class EventWindow {
     this.#head++;
     this.#bytes -= entry.bytes;
     this.#complete = false;
-    // A repair delete shares its version with events before it: a resume at that version would miss it now.
-    this.#start = entry.repair ? entry.rv + 1 : entry.rv;
+    // A repair delete shares its version with events before it: a resume at that version would miss it now. Never down
+    // again, for late events of that version may follow.
+    this.#start = Math.max(this.#start, entry.repair ? entry.rv + 1 : entry.rv);
   }
 }

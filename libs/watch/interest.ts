@@ -1,4 +1,4 @@
-import type { Attributes } from '@dogwatch/kube/kube-object.ts';
+import type { Attributes, ObjectSchema } from '@dogwatch/kube/kube-object.ts';
 import type { FieldSelector, LabelSelector } from '@dogwatch/kube/selector.ts';
 import type { WindowEntry } from './event-window.ts';
 
@@ -28,7 +28,8 @@ export class Interest {
     this.name = parts.name;
     this.labels = parts.labels;
     this.fields = parts.fields;
-    this.key = JSON.stringify([parts.namespace, parts.name, parts.labels.canonical, parts.fields.canonical]);
+    const fields = parts.fields.requirements.map(({ field, equals, value }) => [field, equals, value]);
+    this.key = JSON.stringify([parts.namespace, parts.name, parts.labels.canonical, fields.toSorted()]);
   }
 
   /** True if every object of the scope is selected, so that no selector needs evaluating. */
@@ -38,13 +39,14 @@ export class Interest {
 
   /**
    * True if an object, once selected, stays selected for its life: then neither its earlier state nor a tombstone is
-   * needed to tell its watchers of a change. A pod's node is set once.
+   * needed to tell its watchers of a change. The indexed field, a pod's node, is set once; other fields may change, also
+   * one of that name in a custom resource.
    */
-  get cannotBeLeft(): boolean {
+  cannotBeLeft(schema: ObjectSchema): boolean {
     if (!this.labels.empty) return false;
     return this.fields.requirements.every(
       ({ field, equals, value }) =>
-        equals && (field.startsWith('metadata.') || (field === 'spec.nodeName' && value !== '')),
+        equals && (field.startsWith('metadata.') || (field === schema.indexedField && value !== '')),
     );
   }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { change, pod, podSchema } from './test-objects.ts';
+import { change, interest, pod, podSchema } from './test-objects.ts';
 import { type Change, ChainGap, type Listing, WHOLE_VERSION, WatchCache } from './watch-cache.ts';
 
 const WINDOW_BYTES = 1024 * 1024;
@@ -18,8 +18,8 @@ function next(cache: WatchCache, ...changes: Change[]): void {
 }
 
 /** What a client that holds `rv` has yet to see, as `TYPE name@rv`. */
-function missed(cache: WatchCache, rv: number): string[] | 'expired' {
-  const since = cache.since(rv);
+function missed(cache: WatchCache, rv: number, asked = interest()): string[] | 'expired' {
+  const since = cache.since(rv, asked);
   if (since.kind === 'expired') return 'expired';
   const found: string[] = [];
   for (let at = since.sequence; at < cache.window.end; at++) {
@@ -121,6 +121,27 @@ describe('resume', () => {
     expect(missed(cache, 5)).toEqual(['ADDED gone@6', 'DELETED gone@7', 'MODIFIED a@8', 'MODIFIED a@11']);
     expect(missed(cache, 4)).toBe('expired');
   });
+
+  test('I5: history from before the first listing serves no interest that an object may have left in it', () => {
+    const cache = cacheAt(10, []);
+    cache.backfill(5, [change('MODIFIED', pod('a', 7, { labels: { app: 'db' } }))]);
+    expect(missed(cache, 6)).toEqual(['MODIFIED a@7']);
+    // Whether it had app=web before, nobody here knows.
+    expect(missed(cache, 6, interest({ labels: 'app=web' }))).toBe('expired');
+    expect(missed(cache, 6, interest({ fields: 'status.phase=Running' }))).toBe('expired');
+    expect(missed(cache, 10, interest({ labels: 'app=web' }))).toEqual([]);
+  });
+
+  test('the version before the present one is known to be whole', () => {
+    const cache = cacheAt(10);
+    expect(cache.settled).toBe(10);
+    next(cache, change('ADDED', pod('a', 12)), change('ADDED', pod('b', 12)));
+    expect(cache.settled).toBe(10);
+    next(cache, change('ADDED', pod('c', 15)));
+    expect(cache.settled).toBe(12);
+    cache.advance(20, cache.position);
+    expect(cache.settled).toBe(20);
+  });
 });
 
 describe('repair', () => {
@@ -159,6 +180,51 @@ describe('repair', () => {
     cache.apply(after(10, change('MODIFIED', pod('a', 12))));
     expect(cache.repair({ rv: 12, objects: [pod('a', 11)] })).toBe(true);
     expect(cache.get('default/a')?.rv).toBe(12);
+  });
+
+  test('a change at or below the watermark that was not held is our own fault: only a new history can follow', () => {
+    const cache = cacheAt(10, held);
+    expect(cache.repair({ rv: 20, objects: [pod('kept', 3), pod('changed', 9), pod('late', 10)] })).toBe(false);
+    expect(cache.watermark).toBe(10);
+    expect(cache.get('default/gone')?.rv).toBe(5);
+    expect(cache.window.size).toBe(0);
+  });
+
+  test('a version of which only a part was read is completed by a listing at that version', () => {
+    const cache = cacheAt(10, [pod('a', 1), pod('b', 2)]);
+    next(cache, change('DELETED', pod('a', 11)));
+    expect(cache.repair({ rv: 11, objects: [] })).toBe(true);
+    expect(missed(cache, 10)).toEqual(['DELETED a@11', 'DELETED b@11']);
+    // What comes next continues the whole version: no gap.
+    cache.apply(after(11, change('ADDED', pod('c', 12))));
+    expect(cache.watermark).toBe(12);
+  });
+
+  test('late events of the version a repair stands at are found behind its deletes', () => {
+    const cache = cacheAt(10, [pod('a', 1), pod('b', 2), pod('c', 3)]);
+    next(cache, change('DELETED', pod('a', 11)));
+    cache.repair({ rv: 11, objects: [pod('c', 3)] });
+    next(cache, change('DELETED', pod('c', 11)), change('ADDED', pod('d', 12)));
+    expect(missed(cache, 11)).toEqual(['DELETED b@11', 'DELETED c@11', 'ADDED d@12']);
+  });
+
+  test('eviction of such late events does not make the lost deletes resumable again', () => {
+    const cache = cacheAt(10, [pod('a', 1), pod('b', 2)], 1_500);
+    cache.repair({ rv: 10, objects: [pod('b', 2)] });
+    next(cache, change('DELETED', pod('b', 10)));
+    for (let rv = 11; rv <= 20; rv++) {
+      next(cache, change('ADDED', pod(`p${rv}`, rv)));
+      expect(missed(cache, 10)).toSatisfy((found) => found === 'expired' || found[0] === 'DELETED a@10');
+    }
+    expect(missed(cache, 10)).toBe('expired');
+  });
+
+  test('of more repairs than are remembered, the oldest stays impossible to resume from', () => {
+    const cache = cacheAt(10, held);
+    for (let rv = 20; rv <= 1_000; rv += 10) cache.repair({ rv, objects: held });
+    expect(missed(cache, 15)).toBe('expired');
+    expect(missed(cache, 995)).toBe('expired');
+    expect(missed(cache, 1_000)).toEqual([]);
   });
 
   test('a listing from before the watermark is another history', () => {

@@ -2,6 +2,7 @@ import { withResourceVersion } from '@dogwatch/kube/event-framer.ts';
 import type { KubeObject, ObjectSchema } from '@dogwatch/kube/kube-object.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import { type ChangeType, EventWindow, WindowEntry } from './event-window.ts';
+import type { Interest } from './interest.ts';
 import { ObjectStore, type StoreSnapshot } from './object-store.ts';
 
 /** One change as the reflector read it; `frame` is upstream's own framed event, terminator included. */
@@ -47,7 +48,8 @@ export class ChainGap extends Error {
   }
 }
 
-function comparePositions(a: Position, b: Position): number {
+/** Below, at or above 0 as `a` stands before, at or behind `b`. */
+export function comparePositions(a: Position, b: Position): number {
   return a.rv - b.rv || a.index - b.index;
 }
 
@@ -56,6 +58,7 @@ interface RepairedInterval {
   readonly to: ResourceVersion;
 }
 
+/** Of more the oldest is forgotten, and with it all that may be resumed from up to its end. */
 const REPAIRED_INTERVALS_MAX = 64;
 
 /**
@@ -73,7 +76,12 @@ export class WatchCache {
   readonly #window: EventWindow;
   #position: Position;
   #watermark: ResourceVersion;
+  #settled: ResourceVersion;
+  /** Of changes up to here, which are backfilled, the object before is not known. */
+  readonly #listedAt: ResourceVersion;
   #repaired: RepairedInterval[] = [];
+  /** End of the last repaired interval that was forgotten. */
+  #severedBelow: ResourceVersion = 0;
   #snapshot: StoreSnapshot | undefined;
   /** Called after a batch or repair has added entries at the end of the window. */
   onEntries: () => void = () => {};
@@ -84,13 +92,18 @@ export class WatchCache {
     this.schema = schema;
     this.#window = new EventWindow(windowBytesMax, listing.rv);
     this.#position = { rv: listing.rv, index: WHOLE_VERSION };
-    this.#watermark = listing.rv;
+    this.#watermark = this.#settled = this.#listedAt = listing.rv;
     for (const object of listing.objects) this.#store.set(object);
   }
 
   /** Everything up to and including this version is applied. */
   get watermark(): ResourceVersion {
     return this.#watermark;
+  }
+
+  /** The last version known to be held whole: of the watermark's own, events may still be under way. */
+  get settled(): ResourceVersion {
+    return this.#settled;
   }
 
   get position(): Position {
@@ -127,7 +140,10 @@ export class WatchCache {
       const { rv } = change.object;
       place = rv === place.rv ? { rv, index: place.index + 1 } : { rv, index: 0 };
       if (comparePositions(place, this.#position) <= 0) continue;
-      if (rv > this.#watermark) this.onSettled();
+      if (rv > this.#watermark) {
+        this.#settled = this.#watermark;
+        this.onSettled();
+      }
       this.#put(change.type, change.object, change.frame);
       this.#position = place;
       this.#watermark = rv;
@@ -142,33 +158,34 @@ export class WatchCache {
   advance(rv: ResourceVersion, previous: Position): void {
     if (comparePositions(previous, this.#position) > 0) throw new ChainGap(this.#position, previous);
     if (rv < this.#watermark) return;
-    this.#watermark = rv;
-    this.#position = { rv, index: WHOLE_VERSION };
+    this.#reach(rv);
     this.onSettled();
   }
 
   /**
-   * Makes the cache equal to `listing`. Returns false, and changes nothing, if the listing is older than what is held:
-   * history went backwards, and only a new cache can follow it.
+   * Makes the cache equal to `listing`. Returns false, and changes nothing, if only a new cache can follow it: the
+   * listing is older than what is held, or has a change at or below the watermark, which should have been held.
    */
   repair(listing: Listing): boolean {
     const from = this.#watermark;
     if (listing.rv < from) return false;
     const first = this.#window.end;
     const listed = new Map(listing.objects.map((object) => [object.key, object]));
+    const changed = [...listed.values()].filter((object) => {
+      const held = this.#store.get(object.key);
+      return held === undefined || held.uid !== object.uid || held.rv < object.rv;
+    });
+    const oldest = from + (this.#position.index < WHOLE_VERSION ? 0 : 1);
+    if (changed.some(({ rv }) => rv < oldest)) return false;
     for (const held of this.snapshot().range()) {
       if (listed.get(held.key)?.uid !== held.uid) this.#repairDelete(held, from);
     }
-    const changed = listing.objects.filter((object) => object.rv > (this.#store.get(object.key)?.rv ?? -1));
     for (const object of changed.toSorted((a, b) => a.rv - b.rv)) {
       this.#put(this.#store.get(object.key) === undefined ? 'ADDED' : 'MODIFIED', object, undefined);
     }
-    if (listing.rv > from) {
-      this.#repaired.push({ from, to: listing.rv });
-      if (this.#repaired.length > REPAIRED_INTERVALS_MAX) this.#repaired.shift();
-      this.#watermark = listing.rv;
-      this.#position = { rv: listing.rv, index: WHOLE_VERSION };
-    }
+    if (listing.rv > from) this.#repaired.push({ from, to: listing.rv });
+    if (this.#repaired.length > REPAIRED_INTERVALS_MAX) this.#severedBelow = this.#repaired.shift()!.to;
+    this.#reach(listing.rv);
     this.#announce(first);
     return true;
   }
@@ -190,13 +207,31 @@ export class WatchCache {
     this.#window.prepend(entries, start);
   }
 
-  /** Where a client that holds everything up to `rv` goes on, or expired if that is not held (any more). */
-  since(rv: ResourceVersion): SinceResult {
-    const oldest = this.#window.start;
+  /**
+   * Where a client of `interest` that holds everything up to `rv` goes on, or expired if that is not held (any more).
+   * What left an interest before the lane's first listing is not known, so one that can be left goes no further back.
+   */
+  since(rv: ResourceVersion, interest: Interest): SinceResult {
+    const start = this.#window.start;
+    const known = interest.cannotBeLeft(this.schema) ? start : Math.max(start, this.#listedAt);
+    const oldest = Math.max(known, this.#severedBelow, this.#repairedAround(rv)?.to ?? 0);
     if (rv < oldest) return { kind: 'expired', oldest };
-    const repaired = this.#repaired.find(({ from, to }) => from < rv && rv < to);
-    if (repaired !== undefined) return { kind: 'expired', oldest: repaired.to };
     return { kind: 'from', sequence: this.#window.after(rv) };
+  }
+
+  /** True if `rv` lies inside a repaired interval, of which only the outcome is known: nothing can continue it. */
+  severed(rv: ResourceVersion): boolean {
+    return rv < this.#severedBelow || this.#repairedAround(rv) !== undefined;
+  }
+
+  #repairedAround(rv: ResourceVersion): RepairedInterval | undefined {
+    return this.#repaired.find(({ from, to }) => from < rv && rv < to);
+  }
+
+  /** Everything up to `rv` is held whole. */
+  #reach(rv: ResourceVersion): void {
+    this.#watermark = this.#settled = rv;
+    this.#position = { rv, index: WHOLE_VERSION };
   }
 
   #repairDelete(held: KubeObject, rv: ResourceVersion): void {

@@ -8,10 +8,18 @@ import type { Watcher } from './watcher.ts';
 
 /** A framed buffer in a group's log. Shared by all members: its bytes must not change. */
 interface LogEntry {
-  /** Sequence number in the window of the change it frames, or of the change a bookmark follows. */
+  /** Sequence number in the window of the change it frames. */
   readonly sequence: number;
   readonly rv: ResourceVersion;
-  readonly bookmark: boolean;
+  /** Found by a repair at a version the client may hold: see WindowEntry. */
+  readonly repair: boolean;
+  readonly bytes: Buffer;
+}
+
+/** The newest bookmark, and its place: before the log entry `at`. */
+interface LogBookmark {
+  readonly at: number;
+  readonly rv: ResourceVersion;
   readonly bytes: Buffer;
 }
 
@@ -20,8 +28,8 @@ const CHUNK_BYTES_MAX = 64 * 1024;
 
 /**
  * All watchers of one lane with the same interest. The interest is evaluated once per change, the result is framed
- * once, and members walk the log of frames at their own pace: a slow one costs nothing but its cursor. Bookmarks are
- * entries of the log, so one can never overtake the events it vouches for (promise I3).
+ * once, and members walk the log of frames at their own pace: a slow one costs nothing but its cursor. A bookmark has
+ * its place in the log, so it can never overtake the events it vouches for (promise I3); only the newest is kept.
  */
 export class WatchGroup {
   readonly interest: Interest;
@@ -31,6 +39,7 @@ export class WatchGroup {
   #base = 0;
   /** The log holds every matching change from this window sequence number on. */
   #covers: number;
+  #bookmark: LogBookmark | undefined;
   #chunk: { from: number; to: number; bytes: Buffer } | undefined;
 
   constructor(interest: Interest, cache: WatchCache) {
@@ -61,13 +70,18 @@ export class WatchGroup {
   offer(sequence: number, entry: WindowEntry, now: Attributes, before: Attributes | undefined): boolean {
     const bytes = this.interest.frameOf(entry, now, before);
     if (bytes === undefined) return false;
-    this.#log.push({ sequence, rv: entry.rv, bookmark: false, bytes });
+    this.#log.push({ sequence, rv: entry.rv, repair: entry.repair, bytes });
     return true;
   }
 
-  /** Appends a bookmark at `rv`, which everything in the log so far is at or below. */
+  /** Puts a bookmark at `rv`, which everything in the log so far is at or below, behind it. */
   bookmark(rv: ResourceVersion, bytes: Buffer): void {
-    this.#log.push({ sequence: this.#cache.window.end, rv, bookmark: true, bytes });
+    this.#bookmark = { at: this.end, rv, bytes };
+  }
+
+  /** The bookmark that stands before the entry `index`, if the newest does. */
+  bookmarkAt(index: number): LogBookmark | undefined {
+    return this.#bookmark?.at === index ? this.#bookmark : undefined;
   }
 
   /**
@@ -86,15 +100,15 @@ export class WatchGroup {
     return this.#base + low;
   }
 
-  /** Lets go of frames whose change the window has evicted. */
+  /** Lets go of frames whose change the window has evicted, and of what was joined for one write. */
   trim(): void {
+    this.#chunk = undefined;
     const { first } = this.#cache.window;
     let cut = 0;
     while (cut < this.#log.length && this.#log[cut]!.sequence < first) cut++;
     if (cut === 0) return;
     this.#log.splice(0, cut);
     this.#base += cut;
-    this.#chunk = undefined;
     this.#covers = Math.max(this.#covers, first);
   }
 
@@ -102,25 +116,32 @@ export class WatchGroup {
   lose(): void {
     this.#base = this.end + 1;
     this.#log = [];
-    this.#covers = this.#cache.window.end;
+    // Those that are still held are offered next.
+    this.#covers = this.#cache.window.first;
+    this.#bookmark = undefined;
     this.#chunk = undefined;
   }
 
-  /** Frames from `from` on joined for one write, made once for all members that stand at the same place. */
+  /**
+   * Frames from `from` on, up to a bookmark, joined for one write: made once for all members that stand at the same
+   * place.
+   */
   chunk(from: number): { readonly to: number; readonly bytes: Buffer } {
+    const bookmarkAt = this.#bookmark?.at;
+    const end = bookmarkAt !== undefined && bookmarkAt > from ? bookmarkAt : this.end;
     const kept = this.#chunk;
-    if (kept?.from === from && kept.to === this.end) return kept;
+    if (kept?.from === from && kept.to === end) return kept;
     const parts: Buffer[] = [];
     let length = 0;
     let to = from;
-    for (; to < this.end; to++) {
+    for (; to < end; to++) {
       const { bytes } = this.at(to)!;
       if (parts.length > 0 && length + bytes.length > CHUNK_BYTES_MAX) break;
       parts.push(bytes);
       length += bytes.length;
     }
     const chunk = { from, to, bytes: parts.length === 1 ? parts[0]! : Buffer.concat(parts, length) };
-    if (to === this.end) this.#chunk = chunk;
+    if (to === end) this.#chunk = chunk;
     return chunk;
   }
 
@@ -132,7 +153,7 @@ export class WatchGroup {
       const before = entry.previous === undefined ? undefined : new Attributes(schema, entry.previous);
       const bytes = this.interest.frameOf(entry, new Attributes(schema, entry.object), before);
       if (bytes === undefined) continue;
-      found.push({ sequence: at, rv: entry.rv, bookmark: false, bytes });
+      found.push({ sequence: at, rv: entry.rv, repair: entry.repair, bytes });
     }
     this.#log = [...found, ...this.#log];
     this.#base -= found.length;

@@ -110,10 +110,10 @@ export class WatchGroups {
     const frame = this.#bookmarkDue;
     if (frame === undefined || this.#groups.size === 0) return;
     this.#bookmarkDue = undefined;
-    const rv = this.#cache.watermark;
-    const bytes = frame(rv);
     // Changes of this batch that were applied but not yet offered to the groups must come first.
     this.#offerUpTo(this.#cache.window.end);
+    const rv = this.#cache.watermark;
+    const bytes = frame(rv);
     for (const group of this.#groups.values()) {
       group.bookmark(rv, bytes);
       this.#touched.add(group);

@@ -18,7 +18,7 @@ export interface WatcherOwner {
 
 export type PumpResult = 'drained' | 'blocked' | 'overrun';
 
-const INITIAL_CHUNK_BYTES = 64 * 1024;
+const INITIAL_CHUNK_BYTES = 16 * 1024;
 
 /** The initial events of one watcher: a snapshot walked at the pace of its socket. */
 interface InitialEvents {
@@ -51,20 +51,24 @@ export interface WatcherOptions {
 export class Watcher {
   readonly group: WatchGroup;
   readonly owner: WatcherOwner;
-  /** The client asked to resume from a version not reached yet: events up to it are hidden (protocol row W7). */
-  readonly #floor: ResourceVersion;
+  readonly #cache: WatchCache;
+  /** The client holds a version not reached yet: events up to it are hidden (protocol row W7). 0 once it is passed. */
+  #floor: ResourceVersion;
   readonly #allowBookmarks: boolean;
   #cursor: number;
   #initial: InitialEvents | undefined;
   #sent: ResourceVersion;
+  /** Version of the last bookmark sent, or the version the watch began at. */
+  #vouched: ResourceVersion;
   /** Frames sent. */
   frames = 0;
 
   constructor(group: WatchGroup, cache: WatchCache, { start, allowBookmarks, owner }: WatcherOptions) {
     this.group = group;
     this.owner = owner;
+    this.#cache = cache;
     this.#floor = start.rv > cache.watermark ? start.rv : 0;
-    this.#sent = start.rv;
+    this.#sent = this.#vouched = start.rv;
     this.#allowBookmarks = allowBookmarks;
     if (start.kind === 'initial') {
       this.#initial = { objects: selected(cache, group, start.snapshot), end: start.end };
@@ -84,50 +88,57 @@ export class Watcher {
     return this.#sent;
   }
 
-  /** Sends what the sink takes. 'overrun': the window moved past the cursor, the watch must end. */
+  /** Sends what the sink takes. 'overrun': what comes next is not known (any more), the watch must end. */
   pump(sink: Sink): PumpResult {
     while (this.#initial !== undefined) {
-      if (!sink.write(this.#nextInitial(this.#initial))) return 'blocked';
+      const bytes = this.#nextInitial(this.#initial);
+      if (bytes.length > 0 && !sink.write(bytes)) return 'blocked';
     }
     const { group } = this;
-    while (this.#cursor < group.end) {
+    for (;;) {
+      if (this.#severed) return 'overrun';
+      const bookmark = group.bookmarkAt(this.#cursor);
+      if (bookmark !== undefined && this.bookmark(sink, bookmark) === 'blocked') return 'blocked';
+      if (this.#cursor === group.end) break;
       if (this.#cursor < group.first) return 'overrun';
       const bytes = this.#next();
       if (bytes !== undefined && !sink.write(bytes)) return 'blocked';
     }
+    if (this.#floor < this.#cache.watermark) this.#floor = 0;
     return 'drained';
   }
 
-  /** Sends a bookmark of its own to a watcher that is at the end of the log, before it is ended; true if it was due. */
-  bookmark(sink: Sink, rv: ResourceVersion, bytes: Buffer): boolean {
-    if (!this.#allowBookmarks || !this.atEnd || rv <= this.#sent) return false;
-    sink.write(bytes);
-    this.#sent = rv;
-    return true;
+  /**
+   * Sends a bookmark behind everything up to it: the group's, or one of its own to a watcher at the end of the log,
+   * before it is ended. Nothing happens where there is nothing to vouch for.
+   */
+  bookmark(sink: Sink, { rv, bytes }: { rv: ResourceVersion; bytes: Buffer }): 'sent' | 'blocked' | 'not-due' {
+    if (!this.#allowBookmarks || rv <= this.#vouched || rv < this.#sent || this.#severed) return 'not-due';
+    this.#sent = this.#vouched = rv;
+    this.frames++;
+    return sink.write(bytes) ? 'sent' : 'blocked';
+  }
+
+  /**
+   * True if a repair passed over the version the client holds: it may hold objects that came and went in between, of
+   * which nobody can tell it.
+   */
+  get #severed(): boolean {
+    return this.#floor > 0 && this.#cache.severed(this.#floor);
   }
 
   #next(): Buffer | undefined {
-    const entry = this.group.at(this.#cursor)!;
-    if (this.#passes(entry)) {
-      // All that follows in the log is at or above this entry, so it passes too.
-      if (this.#allowBookmarks) {
-        const { to, bytes } = this.group.chunk(this.#cursor);
-        this.frames += to - this.#cursor;
-        this.#cursor = to;
-        this.#sent = this.group.at(to - 1)!.rv;
-        return bytes;
-      }
-      this.frames++;
+    const { rv, repair } = this.group.at(this.#cursor)!;
+    if (rv < this.#floor || (rv === this.#floor && !repair)) {
       this.#cursor++;
-      this.#sent = entry.rv;
-      return entry.bytes;
+      return undefined;
     }
-    this.#cursor++;
-    return undefined;
-  }
-
-  #passes({ bookmark, rv }: { bookmark: boolean; rv: ResourceVersion }): boolean {
-    return bookmark ? this.#allowBookmarks && rv > this.#sent : rv > this.#floor;
+    // All that follows in the log is at or above this entry, so it passes too.
+    const { to, bytes } = this.group.chunk(this.#cursor);
+    this.frames += to - this.#cursor;
+    this.#cursor = to;
+    this.#sent = this.group.at(to - 1)!.rv;
+    return bytes;
   }
 
   #nextInitial({ objects, end }: InitialEvents): Buffer {

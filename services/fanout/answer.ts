@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import { STATUS_CODES } from 'node:http';
 import { parseApiRequest } from '@dogwatch/kube/api-request.ts';
 import { prettyRequested } from '@dogwatch/kube/content-negotiation.ts';
 import type { StatusBody } from '@dogwatch/kube/status.ts';
 import { statusResponse } from '@dogwatch/kube/status-response.ts';
-import type { Exchange, ResponseHeaders } from './exchange.ts';
+import type { Exchange, ResponseHeaders, UpgradeExchange } from './exchange.ts';
 
 const AUDIT_ID_MAX = 256;
 
@@ -20,4 +21,13 @@ export function answerStatus(exchange: Exchange, status: StatusBody): void {
   const pretty = prettyRequested(query, exchange.headers['user-agent']);
   const { code, headers, body } = statusResponse(status, exchange.headers.accept, pretty);
   exchange.respond(code, answerHeaders(exchange, { ...headers }), body);
+}
+
+/** Refuses an upgrade: a plain HTTP/1.1 answer on the raw socket, which is then closed. */
+export function answerUpgrade(exchange: UpgradeExchange, status: StatusBody): void {
+  const { code, headers, body } = statusResponse(status, exchange.headers.accept, false);
+  const lines = Object.entries({ ...headers, 'content-length': String(body.length), connection: 'close' });
+  const head = [`HTTP/1.1 ${code} ${STATUS_CODES[code] ?? ''}`, ...lines.map(([name, value]) => `${name}: ${value}`)];
+  exchange.socket.on('error', () => exchange.socket.destroy());
+  exchange.socket.end(Buffer.concat([Buffer.from(`${head.join('\r\n')}\r\n\r\n`), body]));
 }

@@ -1,10 +1,10 @@
 import { type ApiRequest, parseApiRequest } from '@dogwatch/kube/api-request.ts';
 import { laneKey } from '@dogwatch/kube/lane.ts';
-import { StatusError, forbidden, serviceUnavailable, unauthorized } from '@dogwatch/kube/status.ts';
+import { StatusError, forbidden } from '@dogwatch/kube/status.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import type { Discovery } from '@dogwatch/upstream/discovery.ts';
 import type { LaneSource } from '@dogwatch/watch/lane-view.ts';
-import { answerStatus } from './answer.ts';
+import { answerStatus, answerUpgrade } from './answer.ts';
 import type { Exchange, UpgradeExchange } from './exchange.ts';
 import { type GetPlan, type ListPlan, type WatchPlan, planOf } from './plan.ts';
 import { answerGet, answerList } from './read-handler.ts';
@@ -53,7 +53,14 @@ export class ApiHandler {
 
   async onUpgrade(exchange: UpgradeExchange): Promise<void> {
     const { rights, proxy } = this.#deps;
-    const caller = await rights.callerToForward(exchange);
+    let caller;
+    try {
+      caller = await rights.callerToForward(exchange);
+    } catch (error) {
+      if (!(error instanceof StatusError)) throw error;
+      answerUpgrade(exchange, error.status);
+      return;
+    }
     proxy.upgrade(exchange, caller);
   }
 
@@ -117,7 +124,11 @@ export class ApiHandler {
   }
 
   /** Undefined where dogwatch itself may not read the resource: then only upstream can serve it. */
-  async #acquire({ lane }: { lane: WatchPlan['lane'] }): Promise<Awaited<ReturnType<LaneSource['acquire']>> | undefined> {
+  async #acquire({
+    lane,
+  }: {
+    lane: WatchPlan['lane'];
+  }): Promise<Awaited<ReturnType<LaneSource['acquire']>> | undefined> {
     try {
       return await this.#deps.lanes.acquire(lane);
     } catch (error) {
@@ -132,11 +143,4 @@ export class ApiHandler {
     const { rights, proxy } = this.#deps;
     proxy.proxy(exchange, await rights.callerToForward(exchange));
   }
-}
-
-/** The status for what keeps a request from being served, beside StatusErrors. */
-export function statusOf(error: { readonly code: string; readonly message: string }): StatusError {
-  return error.code === 'Unauthorized'
-    ? new StatusError(unauthorized(), { cause: error })
-    : new StatusError(serviceUnavailable(error.message, 1), { cause: error });
 }

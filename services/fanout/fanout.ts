@@ -65,7 +65,7 @@ export async function createFanout(deps: FanoutDependencies, config: FanoutConfi
   registerFanoutMetrics(metrics, { watches, server });
   return {
     listening: server.listening,
-    // The watches end first, each behind a last bookmark, and then the connections.
-    run: (signal) => runAll([[watches], [server]], signal),
+    // GOAWAY goes out first, then each watch ends behind a last bookmark, and then the connections.
+    run: (signal) => runAll([[server, watches]], signal),
   };
 }

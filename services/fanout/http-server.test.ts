@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { ClientStream, Exchange } from './exchange.ts';
 import { createHttpServer } from './http-server.ts';
 import { systemClock } from '@dogwatch/process/clock.ts';
-import { pino } from 'pino';
+import { createLogger } from '@dogwatch/process/log.ts';
 import { testIdentity } from './test-certificates.ts';
 import {
   answerOf,
@@ -290,7 +290,7 @@ describe('listening', () => {
       onRequest: () => {},
       onUpgrade: () => {},
       clock: systemClock,
-      log: pino({ enabled: false }),
+      log: createLogger({ level: 'error', pretty: false, destination: { write: () => {} } }),
     });
     const error: unknown = await server.run(new AbortController().signal).catch((reason: unknown) => reason);
     await expect(server.listening).rejects.toBe(error);

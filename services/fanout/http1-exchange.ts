@@ -41,8 +41,8 @@ export class Http1Exchange implements Exchange {
   }
 
   body(): Readable {
+    if (!this.#bodyTaken && this.#expectsContinue && !this.started) this.#response.writeContinue();
     this.#bodyTaken = true;
-    if (this.headers.expect?.toLowerCase() === '100-continue' && !this.started) this.#response.writeContinue();
     return this.#request;
   }
 
@@ -94,11 +94,16 @@ export class Http1Exchange implements Exchange {
     else this.#response.once('close', callback);
   }
 
+  get #expectsContinue(): boolean {
+    return this.headers.expect?.toLowerCase() === '100-continue';
+  }
+
   /** Hands the head to Node, which sends it with the first bytes; false if the client is gone. */
   #begin(status: number, head: ResponseHead): boolean {
     const response = this.#response;
     if (response.destroyed) return false;
-    const closes = head.closes || this.connection.draining;
+    // A client that was not told to go on may or may not send its body: where the next request begins is unknown.
+    const closes = head.closes || this.connection.draining || (this.#expectsContinue && !this.#bodyTaken);
     // Without this Node adds Connection and Keep-Alive of its own.
     if (closes) head.headers['connection'] = 'close';
     else response.removeHeader('connection');

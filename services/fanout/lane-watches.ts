@@ -24,6 +24,7 @@ export class LaneWatches {
   #cache: WatchCache;
   #groups: WatchGroups;
   #bookmark: { rv: ResourceVersion; bytes: Buffer } | undefined;
+  #over = false;
 
   constructor(
     view: LaneView,
@@ -42,6 +43,11 @@ export class LaneWatches {
     return this.#streams.size;
   }
 
+  /** True once the lane has ended: its view will not be fed any more, and no watch may be opened on it. */
+  get over(): boolean {
+    return this.#over;
+  }
+
   /** True if no watch is open or about to be. */
   get idle(): boolean {
     return this.#streams.size === 0 && this.#holds === 0;
@@ -50,7 +56,11 @@ export class LaneWatches {
   /** Keeps the lane while a watch is being opened; returns how to let go. */
   hold(): () => void {
     this.#holds++;
-    return () => this.#holds--;
+    let held = true;
+    return () => {
+      if (held) this.#holds--;
+      held = false;
+    };
   }
 
   get groupCount(): number {
@@ -104,7 +114,10 @@ export class LaneWatches {
   }
 
   #onLaneEnd(end: LaneEnd): void {
-    if (end === 'ended') return this.closeAll('lane-ended');
+    if (end === 'ended') {
+      this.#over = true;
+      return this.closeAll('lane-ended');
+    }
     this.closeAll('expired', ({ watcher }) => tooOldToWatch(String(watcher?.sent ?? 0), this.#cache.watermark));
   }
 }

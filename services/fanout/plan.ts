@@ -3,9 +3,12 @@ import { contentType, negotiate, prettyRequested } from '@dogwatch/kube/content-
 import type { Encoding, Lane } from '@dogwatch/kube/lane.ts';
 import {
   type ListOptions,
+  nameConflict,
   parseGetOptions,
   parseListOptions,
+  requestTimeoutSeconds,
   validateListOptions,
+  wantsWatch,
 } from '@dogwatch/kube/list-options.ts';
 import { type ResourceVersion, parseResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import { nameSelector, parseLabelSelector } from '@dogwatch/kube/selector.ts';
@@ -83,10 +86,11 @@ function planServed(
   if (common === undefined) return FORWARD;
   // Only JSON is ever indented, and never in a watch (row N4).
   const pretty = common.lane.encoding === 'json' && prettyRequested(request.query, headers.userAgent);
+  if (verb !== 'watch') requestTimeoutSeconds(request.query);
   if (verb === 'get') return pretty ? FORWARD : planGet(request, common, info);
   const options = parseListOptions(request.query);
   if (validateListOptions(options) !== undefined || options.shardSelector !== '') return FORWARD;
-  if (conflicts(request, options)) return FORWARD;
+  if (nameConflict(options, request.name) !== undefined) return FORWARD;
   const namespace = info.namespaced ? request.namespace : '';
   const interest = new Interest({
     namespace,
@@ -117,23 +121,18 @@ function commonOf(
   };
 }
 
-/** Row L18. */
-function conflicts({ name }: ApiRequest, { fieldSelector }: ListOptions): boolean {
-  const selected = fieldSelector.exactValue('metadata.name');
-  return name !== '' && selected !== undefined && selected !== name;
-}
-
 function freshnessOf(resourceVersion: string): Freshness | undefined {
   if (resourceVersion === '') return { kind: 'fresh' };
   if (resourceVersion === '0') return { kind: 'any' };
   const rv = parseResourceVersion(resourceVersion);
-  return rv === undefined ? undefined : { kind: 'not-older-than', rv };
+  // Zeros written otherwise than "0" mean different things to different checks upstream.
+  return rv === undefined || rv === 0 ? undefined : { kind: 'not-older-than', rv };
 }
 
 function planWatch(request: ApiRequest, options: ListOptions, common: Common): Plan {
   const freshness = freshnessOf(options.resourceVersion);
-  if (freshness === undefined) return FORWARD;
   const { sendInitialEvents, allowWatchBookmarks: allowBookmarks, timeoutSeconds } = options;
+  if (freshness === undefined || (timeoutSeconds ?? 0) < 0) return FORWARD;
   const plan = { ...common, kind: 'watch', freshness, allowBookmarks, timeoutSeconds, endBookmark: false } as const;
   if (sendInitialEvents === true) return { ...plan, start: 'initial', endBookmark: allowBookmarks };
   if (freshness.kind === 'not-older-than') return { ...plan, start: 'resume' };
@@ -153,6 +152,8 @@ function planList(options: ListOptions, common: Common): Plan {
 }
 
 function planGet(request: ApiRequest, common: Omit<Common, 'interest'>, info: ResourceInfo): Plan {
+  // A named object with `?watch`: only upstream knows which of the two it takes it for.
+  if (wantsWatch(request.query)) return FORWARD;
   const freshness = freshnessOf(parseGetOptions(request.query).resourceVersion);
   if (freshness === undefined || freshness.kind === 'fresh') return FORWARD;
   if (info.namespaced && request.namespace === '') return FORWARD;

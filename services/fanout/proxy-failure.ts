@@ -1,4 +1,10 @@
-import { badRequest, serviceUnavailable, type StatusBody, StatusError, tooManyRequests } from '@dogwatch/kube/status.ts';
+import {
+  badRequest,
+  serviceUnavailable,
+  type StatusBody,
+  StatusError,
+  tooManyRequests,
+} from '@dogwatch/kube/status.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import { KubeconfigError } from '@dogwatch/upstream/kubeconfig-error.ts';
 import { UpstreamBusy, UpstreamUnreachable } from '@dogwatch/upstream/upstream-error.ts';
@@ -32,7 +38,9 @@ export function failureStatus(error: unknown, method: string): StatusBody {
   if (SAFE.has(method)) {
     return serviceUnavailable('kube-apiserver closed the connection before it answered', RETRY_AFTER_SECONDS);
   }
-  return serviceUnavailable('kube-apiserver closed the connection before it answered; the request may have been carried out');
+  return serviceUnavailable(
+    'kube-apiserver closed the connection before it answered; the request may have been carried out',
+  );
 }
 
 /** Upstream answered 401 to dogwatch, not to the caller, whose credential is in order; nothing was done. */

@@ -48,7 +48,8 @@ export function forwardedHeaders({ headers, caller, remoteAddress, ownHeaders }:
     if (name.startsWith('impersonate-') && caller.credential.kind === 'impersonate') {
       throw new StatusError({
         status: 'Failure',
-        message: 'impersonation through dogwatch needs a bearer token: a client certificate cannot be handed on to kube-apiserver',
+        message:
+          'impersonation through dogwatch needs a bearer token: a client certificate cannot be handed on to kube-apiserver',
         reason: 'Forbidden',
         code: 403,
       });
@@ -72,7 +73,9 @@ export function impersonationHeaders(user: User): Record<string, string | string
   if (user.name === '') throw cannotCarry('an empty user name');
   const headers: Record<string, string | string[]> = { 'impersonate-user': headerValue(user.name, 'the user name') };
   if (user.uid !== '') headers['impersonate-uid'] = headerValue(user.uid, 'the user UID');
-  if (user.groups.length > 0) headers['impersonate-group'] = user.groups.map((group) => headerValue(group, 'a group'));
+  // Without any group, upstream would give a user named like a service account that account's groups.
+  const groups = user.groups.length > 0 ? user.groups : ['system:authenticated'];
+  headers['impersonate-group'] = groups.map((group) => headerValue(group, 'a group'));
   for (const [key, values] of Object.entries(user.extra)) {
     if (key === '' || !key.isWellFormed()) throw cannotCarry('the key of an extra field');
     if (values.length === 0) continue;
@@ -149,7 +152,9 @@ function escapeExtraKey(key: string): string {
   return [...Buffer.from(key, 'utf8')]
     .map((byte) => {
       const character = String.fromCharCode(byte);
-      return /[a-z0-9!#$&'*+.^_`|~-]/.test(character) ? character : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+      return /[a-z0-9!#$&'*+.^_`|~-]/.test(character)
+        ? character
+        : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
     })
     .join('');
 }

@@ -11,7 +11,12 @@ export function transportIdentity({ credential }: Caller): TransportIdentity {
 /** Refuses targets that would mean something else upstream than here. Throws StatusError 400 or 405. */
 export function checkTarget({ method, url }: { method: string; url: string }, server: URL): void {
   if (method === 'CONNECT') {
-    throw new StatusError({ status: 'Failure', message: 'CONNECT is not supported', reason: 'MethodNotAllowed', code: 405 });
+    throw new StatusError({
+      status: 'Failure',
+      message: 'CONNECT is not supported',
+      reason: 'MethodNotAllowed',
+      code: 405,
+    });
   }
   if (!url.startsWith('/')) throw new StatusError(badRequest('the request target must be an absolute path'));
   const [path = ''] = url.split('?', 1);

@@ -1,9 +1,9 @@
 import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
-import { badRequest, type StatusBody, StatusError, statusHeaders } from '@dogwatch/kube/status.ts';
-import { statusJson } from '@dogwatch/kube/status-encoding.ts';
+import { badRequest, type StatusBody, StatusError } from '@dogwatch/kube/status.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import type { Upstream } from '@dogwatch/upstream/upstream.ts';
+import { answerStatus } from './answer.ts';
 import type { Exchange, UpgradeExchange } from './exchange.ts';
 import { FailureLog, failureStatus, ownCredentialRefused } from './proxy-failure.ts';
 import { forwardedHeaders, returnedHeaders } from './proxy-headers.ts';
@@ -53,8 +53,10 @@ class Forwarding {
   readonly #failures: FailureLog;
   readonly #exchange: Exchange;
   readonly #caller: Caller;
+  /** The client is gone, or has its answer. */
   #closed = false;
   #answered = false;
+  #takenBody: Readable | undefined;
 
   constructor({ upstream, failures, exchange, caller }: ForwardingOptions) {
     this.#upstream = upstream;
@@ -74,7 +76,7 @@ class Forwarding {
       remoteAddress: connection.remoteAddress,
       ownHeaders: identity === 'own' ? await this.#upstream.ownHeaders() : {},
     });
-    const framing = await bodyFraming(this.#exchange);
+    const framing = await this.#framing();
     if (this.#closed) return;
     const request = this.#upstream.forward({
       method,
@@ -122,17 +124,25 @@ class Forwarding {
     }
     this.#answered = true;
     const headers = returnedHeaders(response);
-    // Upstream will not read the rest of the body, and nor shall we.
-    if (!request.writableFinished && !response.complete && request.shouldKeepAlive === false) {
+    // Upstream will not read the rest of the body, nor shall we: the client's connection is of no more use.
+    if (!request.writableFinished && !request.shouldKeepAlive && this.#exchange.httpVersion === '1.1') {
       headers['connection'] = 'close';
     }
     this.#exchange.pipe(status, headers, response);
   }
 
   #sendBody(request: ClientRequest): void {
-    const body = this.#exchange.body();
-    body.once('error', () => request.destroy());
-    body.pipe(request);
+    const body = this.#body();
+    const brokenOff = () => {
+      this.#closed = true;
+      request.destroy();
+    };
+    body.once('error', brokenOff);
+    body.once('end', () => {
+      if (isWhole(body)) request.end();
+      else brokenOff();
+    });
+    body.pipe(request, { end: false });
     request.once('close', () => {
       // Answered before the end of the body: take the rest off the client's connection.
       body.unpipe(request);
@@ -140,28 +150,38 @@ class Forwarding {
     });
   }
 
+  async #framing(): Promise<Framing> {
+    const { 'content-length': length, 'transfer-encoding': coding } = this.#exchange.headers;
+    if (coding !== undefined && (length !== undefined || coding.toLowerCase() !== 'chunked')) {
+      throw new StatusError(badRequest('a request has either Content-Length or "Transfer-Encoding: chunked"'));
+    }
+    if (length !== undefined) return length === '0' ? 'none' : 'length';
+    if (this.#exchange.httpVersion === '1.1') return coding === undefined ? 'none' : 'chunked';
+    // HTTP/2 needs no length: only the first bytes, or their absence, tell.
+    return (await hasContent(this.#body())) ? 'chunked' : 'none';
+  }
+
+  #body(): Readable {
+    this.#takenBody ??= this.#exchange.body();
+    return this.#takenBody;
+  }
+
   #respond(status: StatusBody): void {
     this.#answered = true;
-    const headers = { 'content-type': 'application/json', 'cache-control': 'no-cache, private', ...statusHeaders(status) };
-    this.#exchange.respond(status.code ?? 500, headers, statusJson(status));
+    answerStatus(this.#exchange, status);
   }
+}
+
+/** Node ends the body of an HTTP/2 stream also when the client, or its connection, broke off. */
+function isWhole(body: Readable): boolean {
+  const { aborted = false, rstCode = 0 } = body as Readable & { aborted?: boolean; rstCode?: number };
+  return !aborted && rstCode === 0;
 }
 
 function framingHeaders(framing: Framing, { headers }: Exchange): OutgoingHttpHeaders {
   if (framing === 'none') return headers['content-length'] === undefined ? {} : { 'content-length': '0' };
   if (framing === 'chunked') return { 'transfer-encoding': 'chunked' };
   return { 'content-length': headers['content-length'] };
-}
-
-async function bodyFraming(exchange: Exchange): Promise<Framing> {
-  const { 'content-length': length, 'transfer-encoding': coding } = exchange.headers;
-  if (length !== undefined && coding !== undefined) {
-    throw new StatusError(badRequest('a request has either Content-Length or Transfer-Encoding'));
-  }
-  if (length !== undefined) return length === '0' ? 'none' : 'length';
-  if (exchange.httpVersion === '1.1') return coding === undefined ? 'none' : 'chunked';
-  // HTTP/2 needs no length: only the first bytes, or their absence, tell.
-  return (await hasContent(exchange.body())) ? 'chunked' : 'none';
 }
 
 function hasContent(body: Readable): Promise<boolean> {

@@ -8,8 +8,8 @@ import {
 } from 'node:http2';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
-import { pino } from 'pino';
 import { systemClock } from '@dogwatch/process/clock.ts';
+import { createLogger } from '@dogwatch/process/log.ts';
 import type { Exchange } from './exchange.ts';
 import { createHttpServer, type HttpServer, type HttpServerOptions } from './http-server.ts';
 import { SERVER_AUTH } from './make-certificate.ts';
@@ -54,7 +54,7 @@ export async function startTestServer(options: Partial<HttpServerOptions> = {}):
     onRequest: (exchange: Exchange) => exchange.respond(200, {}, 'ok'),
     onUpgrade: ({ socket }) => void socket.destroy(),
     clock: systemClock,
-    log: pino({ level: 'debug' }, { write: (line: string) => void log.push(line) }),
+    log: createLogger({ level: 'debug', pretty: false, destination: { write: (line) => void log.push(line) } }),
     ...options,
     ...(options.tls === undefined
       ? {}

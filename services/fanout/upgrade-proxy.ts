@@ -1,4 +1,4 @@
-import { type IncomingHttpHeaders, type IncomingMessage, STATUS_CODES } from 'node:http';
+import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, STATUS_CODES } from 'node:http';
 import { type Duplex, pipeline, Transform } from 'node:stream';
 import { badRequest, type StatusBody, StatusError, statusHeaders } from '@dogwatch/kube/status.ts';
 import { statusJson } from '@dogwatch/kube/status-encoding.ts';
@@ -15,7 +15,7 @@ const PROTOCOLS: ReadonlySet<string> = new Set(['spdy/3.1', 'websocket']);
 const LINGER_MS = 5_000;
 
 /** Whether a request asks for an upgrade that is tunnelled. Others (h2c) are for the server to ignore (RFC 9110 7.8). */
-export function isTunnelUpgrade(headers: IncomingHttpHeaders): boolean {
+function isTunnelUpgrade(headers: IncomingHttpHeaders): boolean {
   return tokens(headers.connection).includes('upgrade') && PROTOCOLS.has(headers.upgrade?.trim().toLowerCase() ?? '');
 }
 
@@ -44,6 +44,7 @@ class Upgrade {
   readonly #client: Duplex;
   /** The client's socket has an answer, or the beginning of one. */
   #answered = false;
+  #stopWatching: () => void = () => undefined;
 
   constructor({ upstream, failures, exchange, caller }: UpgradeProxyOptions) {
     this.#upstream = upstream;
@@ -51,8 +52,6 @@ class Upgrade {
     this.#exchange = exchange;
     this.#caller = caller;
     this.#client = exchange.socket;
-    // Half-closes are passed on, not answered.
-    this.#client.allowHalfOpen = true;
     this.#client.on('error', () => this.#client.destroy());
   }
 
@@ -74,15 +73,33 @@ class Upgrade {
       identity,
       upgrade: true,
     });
-    const clientGone = () => request.destroy();
-    this.#client.once('close', clientGone);
-    request.once('upgrade', (response, server: Duplex, head: Buffer) => {
-      this.#client.off('close', clientGone);
-      this.#join(server, response, head);
-    });
+    this.#watchClient(request);
+    request.once('upgrade', (response, server: Duplex, head: Buffer) => this.#join(server, response, head));
     request.once('response', (response) => this.#answer(response));
     request.on('error', (error) => this.fail(error));
+    request.once('close', () => this.fail(new Error('closed without an answer')));
     request.end();
+  }
+
+  /** Until there is an answer, a client that closes its end is gone, and its request with it. */
+  #watchClient(request: ClientRequest): void {
+    const client = this.#client;
+    // Makes Node read, up to its buffer's bound, so that it sees the end.
+    const read = () => undefined;
+    const gone = () => {
+      request.destroy();
+      client.destroy();
+    };
+    client.on('readable', read).once('end', gone).once('close', gone);
+    this.#stopWatching = () => {
+      client.off('readable', read).off('end', gone).off('close', gone);
+    };
+  }
+
+  /** The client's socket is about to get an answer. */
+  #begin(): void {
+    this.#answered = true;
+    this.#stopWatching();
   }
 
   fail(error: unknown): void {
@@ -93,19 +110,15 @@ class Upgrade {
   }
 
   #join(server: Duplex, response: IncomingMessage, head: Buffer): void {
+    // Half-closes are passed on, not answered.
+    this.#client.allowHalfOpen = true;
     server.allowHalfOpen = true;
     server.on('error', () => server.destroy());
     if (this.#client.destroyed) {
       server.destroy();
       return;
     }
-    // node:http takes every answer with upgrade headers for an upgrade.
-    if (response.statusCode !== 101) {
-      server.destroy();
-      this.#refuse(badGateway(`kube-apiserver answered an upgrade with ${response.statusCode} and upgrade headers`));
-      return;
-    }
-    this.#answered = true;
+    this.#begin();
     const headers = { ...returnedHeaders(response), connection: 'Upgrade', upgrade: response.headers.upgrade ?? '' };
     this.#client.write(headText(101, headers), 'latin1');
     if (head.length > 0) this.#client.write(head);
@@ -130,7 +143,7 @@ class Upgrade {
       this.#refuse(badGateway('kube-apiserver answered an upgrade with a redirect, which is not followed'));
       return;
     }
-    this.#answered = true;
+    this.#begin();
     const sized = status === 204 || response.headers['content-length'] !== undefined;
     const framing = sized ? {} : { 'transfer-encoding': 'chunked' };
     this.#client.write(headText(status, { ...returnedHeaders(response), connection: 'close', ...framing }), 'latin1');
@@ -143,7 +156,7 @@ class Upgrade {
 
   /** An answer of our own on the raw socket, which is then closed. */
   #refuse(status: StatusBody): void {
-    this.#answered = true;
+    this.#begin();
     const body = Buffer.from(statusJson(status));
     const headers = {
       'content-type': 'application/json',
@@ -176,7 +189,8 @@ function checkUpgrade(exchange: UpgradeExchange, server: URL): void {
     const message = `an upgrade by ${method} is not supported`;
     throw new StatusError({ status: 'Failure', message, reason: 'MethodNotAllowed', code: 405 });
   }
-  if (!isTunnelUpgrade(headers)) throw new StatusError(badRequest('only upgrades to SPDY/3.1 and websocket are supported'));
+  if (!isTunnelUpgrade(headers))
+    throw new StatusError(badRequest('only upgrades to SPDY/3.1 and websocket are supported'));
   // What follows the head belongs to the new protocol; a body would be a second meaning of the same bytes.
   if ((headers['content-length'] ?? '0') !== '0' || headers['transfer-encoding'] !== undefined) {
     throw new StatusError(badRequest('an upgrade must not have a body'));

@@ -12,5 +12,8 @@ export interface User {
  */
 export interface Caller {
   readonly user: User;
-  readonly credential: { readonly kind: 'bearer'; readonly token: string } | { readonly kind: 'impersonate' } | { readonly kind: 'none' };
+  readonly credential:
+    | { readonly kind: 'bearer'; readonly token: string }
+    | { readonly kind: 'impersonate' }
+    | { readonly kind: 'none' };
 }

@@ -1,6 +1,14 @@
 import { frameBookmark, frameStatusEvent } from '@dogwatch/kube/event-framer.ts';
-import { type StatusBody, StatusError, tooLargeResourceVersion, tooManyRequests, tooOldToWatch } from '@dogwatch/kube/status.ts';
+import {
+  type StatusBody,
+  StatusError,
+  storageInitializing,
+  tooLargeResourceVersion,
+  tooManyRequests,
+  tooOldToWatch,
+} from '@dogwatch/kube/status.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
+import type { LaneView } from '@dogwatch/watch/lane-view.ts';
 import type { WatchStart } from '@dogwatch/watch/watcher.ts';
 import type { Exchange } from './exchange.ts';
 import type { LaneWatches } from './lane-watches.ts';
@@ -21,7 +29,9 @@ export type WatchOutcome =
   | { readonly kind: 'forward' };
 
 /** Where a watch starts, or the status its stream consists of. */
-type Start = { readonly kind: 'start'; readonly start: WatchStart } | { readonly kind: 'error'; readonly status: StatusBody };
+type Start =
+  | { readonly kind: 'start'; readonly start: WatchStart }
+  | { readonly kind: 'error'; readonly status: StatusBody };
 
 /**
  * Attaches a watch to its lane: finds where it starts, sends the head, and hands it to the pumps. Rejects with
@@ -40,6 +50,8 @@ export async function openWatch(
   }
   let outcome: WatchOutcome | undefined;
   const attach = (found: Start): void => {
+    // It ended while this watch was being opened: whoever comes again finds out anew what there is.
+    if (watches.over) throw new StatusError(storageInitializing(0));
     outcome = gone ? { kind: 'gone' } : attachTo(exchange, plan, { watches, found });
   };
   const needsUpstream = await findStart(plan, watches, attach);
@@ -60,7 +72,8 @@ async function findStart(plan: WatchPlan, { view }: LaneWatches, attach: (start:
       break;
     case 'not-older-than':
       if (await view.reached(freshness.rv, FRESHNESS_TIMEOUT_MS)) begin(view.cache.watermark);
-      else attach({ kind: 'error', status: tooLargeResourceVersion(String(freshness.rv), String(view.cache.watermark)) });
+      else
+        attach({ kind: 'error', status: tooLargeResourceVersion(String(freshness.rv), String(view.cache.watermark)) });
       break;
     case 'fresh':
       await view.fresh(FRESHNESS_TIMEOUT_MS, begin);
@@ -69,20 +82,22 @@ async function findStart(plan: WatchPlan, { view }: LaneWatches, attach: (start:
   return false;
 }
 
-function startAt(plan: WatchPlan, view: LaneWatches['view'], rv: ResourceVersion): WatchStart {
+function startAt(plan: WatchPlan, view: LaneView, rv: ResourceVersion): WatchStart {
   const { cache, bookmark } = view;
   if (plan.start === 'recent') return { kind: 'resume', sequence: cache.window.end, rv };
   const end = plan.endBookmark ? frameBookmark(bookmark, rv, true) : undefined;
   return { kind: 'initial', snapshot: cache.snapshot(), rv, end };
 }
 
-async function resume(plan: WatchPlan, view: LaneWatches['view'], attach: (start: Start) => void): Promise<boolean> {
+async function resume(plan: WatchPlan, view: LaneView, attach: (start: Start) => void): Promise<boolean> {
+  const { interest } = plan;
   const rv = plan.freshness.kind === 'not-older-than' ? plan.freshness.rv : 0;
-  let since = view.cache.since(rv);
+  let since = view.cache.since(rv, interest);
+  // Nothing was evicted: it is from before the lane was opened, as after a restart, or from an interval that a repair
+  // passed over. Upstream may still hold what is missing here.
   if (since.kind === 'expired' && view.cache.window.complete) {
-    // From before the lane was opened, as after a restart: upstream may still hold what is missing here.
-    if (!plan.interest.cannotBeLeft) return true;
-    if (await view.backfill(rv)) since = view.cache.since(rv);
+    if (!interest.cannotBeLeft(view.facts.schema) || view.cache.severed(rv)) return true;
+    if (await view.backfill(rv)) since = view.cache.since(rv, interest);
   }
   if (since.kind === 'from') attach({ kind: 'start', start: { kind: 'resume', sequence: since.sequence, rv } });
   else attach({ kind: 'error', status: tooOldToWatch(String(rv), since.oldest + 1) });

@@ -6,7 +6,13 @@ import type { LaneWatches } from './lane-watches.ts';
 
 /** Why a watch ended, as counted. */
 export type WatchEndReason =
-  'client-gone' | 'timeout' | 'overrun' | 'expired' | 'lane-ended' | 'rights-withdrawn' | 'draining';
+  | 'client-gone'
+  | 'timeout'
+  | 'overrun'
+  | 'expired'
+  | 'lane-ended'
+  | 'rights-withdrawn'
+  | 'draining';
 
 /** One open watch: a watcher's frames on their way into one client's stream. */
 export class WatchStream implements WatcherOwner {
@@ -76,8 +82,10 @@ export class WatchStream implements WatcherOwner {
     const { view } = this.#lane;
     if (status !== undefined) {
       this.#client.write(frameStatusEvent(view.lane.encoding, status));
-    } else if (watcher !== undefined && reason !== 'overrun') {
-      watcher.bookmark(this.#client, view.cache.watermark, frameBookmark(view.bookmark, view.cache.watermark, false));
+    } else if (watcher?.atEnd === true && reason !== 'overrun') {
+      // Of the watermark's own version, events may still be under way: the one before is held whole.
+      const rv = view.cache.settled;
+      watcher.bookmark(this.#client, { rv, bytes: frameBookmark(view.bookmark, rv, false) });
     }
     this.#client.end();
   }

@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import type { ApiRequest } from '@dogwatch/kube/api-request.ts';
 import { laneKey } from '@dogwatch/kube/lane.ts';
+import { StatusError, tooManyRequests } from '@dogwatch/kube/status.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import type { LaneView } from '@dogwatch/watch/lane-view.ts';
@@ -52,6 +54,7 @@ export class Watches {
   readonly #opened = new Map<WatchStream, Opened>();
   readonly #deadlines = new SecondsWheel<Opened>();
   readonly #checks = new SecondsWheel<Opened>();
+  #draining = false;
   /** Watches ended, by reason. */
   readonly ended = new Map<WatchEndReason, number>();
 
@@ -78,9 +81,14 @@ export class Watches {
 
   /**
    * The watches of an acquired lane. They keep the lane while one is open or about to be, so the caller's own hold on
-   * it is taken over, and the watches must be held (`LaneWatches.hold`) in the same turn.
+   * it is taken over, and the watches must be held (`LaneWatches.hold`) in the same turn. Throws StatusError (429) once
+   * watches are no longer opened.
    */
   of(lane: { readonly view: LaneView; release(): void }): LaneWatches {
+    if (this.#draining) {
+      lane.release();
+      throw new StatusError(tooManyRequests('dogwatch is shutting down, please try again later', 1));
+    }
     const key = laneKey(lane.view.lane);
     const held = this.#lanes.get(key);
     if (held?.watches.view === lane.view) {
@@ -98,8 +106,10 @@ export class Watches {
     return watches;
   }
 
-  /** Puts a watch that has begun on the wheel. */
+  /** Puts a watch that has begun on the wheel; one that is over already is left alone. */
   opened(stream: WatchStream, watches: LaneWatches, of: { plan: WatchPlan; request: ApiRequest; user: User }): void {
+    if (!stream.open) return;
+    if (this.#draining) return watches.close(stream, 'draining');
     const { clock, random } = this.#deps;
     const asked = of.plan.timeoutSeconds ?? 0;
     const seconds = asked > 0 ? asked : DEFAULT_TIMEOUT_SECONDS * (1 + random());
@@ -122,8 +132,9 @@ export class Watches {
   /** Turns the wheel until `signal` aborts, then ends every watch cleanly. */
   async run(signal: AbortSignal): Promise<void> {
     const timer = this.#deps.clock.setInterval(() => this.#tick(), TICK_MS);
-    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    if (!signal.aborted) await once(signal, 'abort');
     timer.cancel();
+    this.#draining = true;
     for (const watches of this) watches.closeAll('draining');
   }
 

@@ -1,6 +1,7 @@
 import { type KubeObject, type ObjectSchema, kubeObject } from '@dogwatch/kube/kube-object.ts';
 import type { Lane } from '@dogwatch/kube/lane.ts';
 import { scanObject } from '@dogwatch/kube/object-scanner.ts';
+import { ownCopy } from '@dogwatch/kube/own-copy.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import { StatusError, serviceUnavailable } from '@dogwatch/kube/status.ts';
 import type { Upstream } from '@dogwatch/upstream/upstream.ts';
@@ -74,7 +75,7 @@ function isAt(lane: Lane, bookmark: Buffer, rv: ResourceVersion): boolean {
 }
 
 function ownChange(schema: ObjectSchema, type: Change['type'], object: Buffer, frame: Buffer): Change {
-  const kept = Buffer.from(frame);
+  const kept = ownCopy(frame);
   const offset = object.byteOffset - frame.byteOffset;
   const own: KubeObject = kubeObject(schema, kept.subarray(offset, offset + object.length));
   return { type, object: own, frame: kept };

@@ -7,6 +7,7 @@ import { StatusError, serviceUnavailable } from '@dogwatch/kube/status.ts';
 import { type Clock, sleep } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import type { Upstream } from '@dogwatch/upstream/upstream.ts';
+import { type Position, WHOLE_VERSION } from '@dogwatch/watch/watch-cache.ts';
 import type { IngestCounters } from './counters.ts';
 import type { Publisher } from './publisher.ts';
 import { SharedWork } from './shared-work.ts';
@@ -20,13 +21,15 @@ const PROBE_TIMEOUT_MS = 3_000;
 const VERIFICATION_SECONDS = '3';
 const VERIFICATION_TIMEOUT_MS = 6_000;
 const POLL_MS = 5;
+/** Verification watches in a row that bring nothing, before it is left to the next who asks. */
+const FAILURES_MAX = 3;
 const ITEM_BYTES_MAX = 8 * 1024 * 1024;
 
 /**
  * Proof that a lane is as fresh as a moment (promise I6). The public API has no progress request, so upstream's
  * present version of the resource is probed, and the lane's watermark has to get there. A busy lane does within
  * milliseconds; a quiet one is verified by a short second watch from the version held: its bookmark vouches for
- * everything up to it, once the lane has read as many changes as that watch has shown.
+ * everything up to it, once the lane has read what that watch has shown.
  */
 export class Fence {
   readonly #upstream: Upstream;
@@ -39,6 +42,7 @@ export class Fence {
   readonly #probe = new SharedWork(() => this.#sendProbe());
   readonly #inventory = new SharedWork(() => this.#readInventory());
   #wanted: ResourceVersion = 0;
+  #epoch = 0;
   #verifying = false;
 
   constructor(options: {
@@ -66,7 +70,9 @@ export class Fence {
    */
   async raise(): Promise<ResourceVersion> {
     const rv = await this.#probe.ask();
-    this.#wanted = Math.max(this.#wanted, rv);
+    // What was wanted of another history may never be reached in this one.
+    this.#wanted = this.#epoch === this.#publisher.epoch ? Math.max(this.#wanted, rv) : rv;
+    this.#epoch = this.#publisher.epoch;
     if (!this.#verifying) void this.#verifyUntilReached(this.#signal);
     return rv;
   }
@@ -135,7 +141,9 @@ export class Fence {
     try {
       // A busy lane gets there by itself.
       await sleep(this.#clock, POLL_MS * 4, signal);
-      for (let attempt = 0; attempt < 3 && this.#publisher.rv < this.#wanted; attempt++) await this.#verify(signal);
+      for (let failures = 0; failures < FAILURES_MAX && this.#publisher.rv < this.#wanted && !signal.aborted;) {
+        failures = (await this.#verify(signal)) ? 0 : failures + 1;
+      }
     } catch (error) {
       if (!signal.aborted) this.#log.warn({ lane: laneKey(this.#lane), err: error }, 'could not verify a quiet lane');
     } finally {
@@ -143,16 +151,16 @@ export class Fence {
     }
   }
 
-  /** One verification watch; moves the watermark if it can. */
-  async #verify(signal: AbortSignal): Promise<void> {
+  /** One verification watch; moves the watermark if it can. True if the lane got anywhere meanwhile. */
+  async #verify(signal: AbortSignal): Promise<boolean> {
     this.#counters.verifications++;
     const publisher = this.#publisher;
-    const held = publisher.rv;
-    const before = publisher.changes;
+    const { epoch, rv: held, settled: from } = publisher;
     const abort = new AbortController();
-    let shown = 0;
+    // Counted as the lane counts: events of a version of which the lane has read a part are shown again.
+    let shown: Position = { rv: from, index: WHOLE_VERSION };
     let vouched: ResourceVersion | undefined;
-    const query = { resourceVersion: String(held), timeoutSeconds: VERIFICATION_SECONDS };
+    const query = { resourceVersion: String(from), timeoutSeconds: VERIFICATION_SECONDS };
     const signals = [signal, abort.signal, AbortSignal.timeout(VERIFICATION_TIMEOUT_MS)];
     try {
       const end = await readWatch(
@@ -161,8 +169,9 @@ export class Fence {
         {
           onEvent: (type, object) => {
             if (vouched !== undefined) return;
-            if (type !== 'BOOKMARK') shown++;
-            else vouched = scanObject(this.#lane.encoding, object).resourceVersion;
+            const rv = scanObject(this.#lane.encoding, object).resourceVersion;
+            if (type === 'BOOKMARK') vouched = rv;
+            else shown = { rv, index: rv === shown.rv ? shown.index + 1 : 0 };
             if (vouched !== undefined || publisher.rv >= this.#wanted) abort.abort();
           },
         },
@@ -171,11 +180,13 @@ export class Fence {
     } catch (error) {
       if (vouched === undefined && publisher.rv < this.#wanted) throw error;
     }
-    if (vouched === undefined) return;
-    const deadline = this.#clock.now() + PROBE_TIMEOUT_MS;
-    while (publisher.changes - before < shown && this.#clock.now() < deadline) {
-      await sleep(this.#clock, POLL_MS, signal);
+    if (vouched !== undefined) {
+      const deadline = this.#clock.now() + PROBE_TIMEOUT_MS;
+      while (!publisher.holds(shown) && this.#clock.now() < deadline && !signal.aborted) {
+        await sleep(this.#clock, POLL_MS, signal);
+      }
+      if (publisher.holds(shown) && publisher.epoch === epoch) publisher.watermark(vouched);
     }
-    if (publisher.changes - before >= shown) publisher.watermark(vouched);
+    return publisher.rv > held;
   }
 }

@@ -1,4 +1,5 @@
-import type { Bus } from '@dogwatch/bus/bus.ts';
+import { once } from 'node:events';
+import type { Bus, LaneRequests } from '@dogwatch/bus/bus.ts';
 import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
 import { StatusError, notFound, storageInitializing, tooManyRequests } from '@dogwatch/kube/status.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
@@ -16,6 +17,7 @@ import { registerIngestMetrics } from './ingest-metrics.ts';
 import { Publisher } from './publisher.ts';
 import { Reflector } from './reflector.ts';
 import { Turnstile } from './turnstile.ts';
+import { asStatusError, asUnavailable } from './upstream-status.ts';
 
 /** A lane that is quiet this long is probed and verified, so that its bookmarks stay fresh (promise I10). */
 const QUIET_MS = 60_000;
@@ -65,19 +67,14 @@ export class Ingest implements Service {
   async run(signal: AbortSignal): Promise<void> {
     const { bus, clock } = this.#deps;
     const stops = [
-      bus.serve('open', ({ lane }) => this.#open(lane)),
+      bus.serve('open', ({ lane }) => rejecting(this.#open(lane), asStatusError)),
       bus.serve('close', ({ lane }) => this.#close(lane)),
       bus.serve('repair', async ({ lane }) => (await this.#laneOf(lane).reflector).repair()),
-      bus.serve('fence', async ({ lane, inventory }) => {
-        const { fence } = this.#laneOf(lane);
-        if (!inventory) return { rv: await fence.raise(), inventory: undefined };
-        const found = await fence.inventory();
-        return { rv: found.rv, inventory: found };
-      }),
-      bus.serve('backfill', (request) => this.#backfill(request)),
+      bus.serve('fence', (request) => rejecting(this.#fence(request), asUnavailable)),
+      bus.serve('backfill', (request) => rejecting(this.#backfill(request), asUnavailable)),
     ];
     const quiet = clock.setInterval(() => this.#verifyQuietLanes(), QUIET_MS);
-    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    if (!signal.aborted) await once(signal, 'abort');
     quiet.cancel();
     for (const stop of stops) stop();
     await Promise.all([...this.#lanes.values()].map(({ lane }) => this.#close(lane)));
@@ -86,6 +83,11 @@ export class Ingest implements Service {
   async #open(lane: Lane): Promise<void> {
     const key = laneKey(lane);
     let open = this.#lanes.get(key);
+    while (open?.abort.signal.aborted === true) {
+      // It is closing, and will give nobody anything any more.
+      await open.ended;
+      open = this.#lanes.get(key);
+    }
     if (open === undefined) {
       if (this.#lanes.size >= this.#config.maxLanes) {
         throw new StatusError(tooManyRequests(`more than ${this.#config.maxLanes} lanes are open`, 30));
@@ -112,10 +114,15 @@ export class Ingest implements Service {
     );
     const ended = reflector
       .then((started) => started.run(signal))
-      .catch((error: unknown) => log.warn({ lane: laneKey(lane), err: error }, 'could not open a lane'))
-      .finally(() => {
+      .catch((error: unknown) => {
+        log.warn({ lane: laneKey(lane), err: error }, 'could not open a lane');
+        return 'closed';
+      })
+      .then((how) => {
         abort.abort();
         this.#lanes.delete(laneKey(lane));
+        // Told last, so that who asks again at once opens it anew. A lane closed on purpose has no followers to tell.
+        if (how === 'gone') publisher.end('ended');
       });
     log.info({ lane: laneKey(lane) }, 'lane opens');
     return { lane, type, reflector, publisher, fence, abort, ended };
@@ -134,6 +141,13 @@ export class Ingest implements Service {
     this.#deps.log.info({ lane: laneKey(lane) }, 'lane closes');
     open.abort.abort();
     await open.ended;
+  }
+
+  async #fence({ lane, inventory }: LaneRequests['fence']['request']): Promise<LaneRequests['fence']['reply']> {
+    const { fence } = this.#laneOf(lane);
+    if (!inventory) return { rv: await fence.raise(), inventory: undefined };
+    const found = await fence.inventory();
+    return { rv: found.rv, inventory: found };
   }
 
   async #backfill(request: { lane: Lane; from: number; to: number }): ReturnType<typeof readBackfill> {
@@ -161,5 +175,14 @@ export class Ingest implements Service {
         .raise()
         .catch((error: unknown) => this.#deps.log.debug({ lane: laneKey(lane), err: error }, 'quiet lane not probed'));
     }
+  }
+}
+
+/** `work`, whose rejection becomes the answer that `as` makes of it. */
+async function rejecting<T>(work: Promise<T>, as: (error: unknown) => StatusError): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw as(error);
   }
 }

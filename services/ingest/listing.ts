@@ -2,6 +2,7 @@ import { type KubeObject, type ObjectSchema, kubeObject } from '@dogwatch/kube/k
 import { type Lane, laneAccept, lanePath } from '@dogwatch/kube/lane.ts';
 import { objectFromListItem } from '@dogwatch/kube/list-framer.ts';
 import { createListScanner } from '@dogwatch/kube/list-scanner.ts';
+import { ownCopy } from '@dogwatch/kube/own-copy.ts';
 import { parseResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import { StatusError } from '@dogwatch/kube/status.ts';
 import type { Upstream } from '@dogwatch/upstream/upstream.ts';
@@ -19,9 +20,17 @@ const ITEM_BYTES_MAX = 32 * 1024 * 1024;
  */
 export async function readListing(
   upstream: Upstream,
-  request: { lane: Lane; schema: ObjectSchema; kind: string; apiVersion: string; signal: AbortSignal },
+  request: {
+    lane: Lane;
+    schema: ObjectSchema;
+    kind: string;
+    apiVersion: string;
+    signal: AbortSignal;
+    /** Called for each part of the answer that arrives. */
+    onPart(): void;
+  },
 ): Promise<Listing> {
-  const { lane, schema, kind, apiVersion, signal } = request;
+  const { lane, schema, kind, apiVersion, signal, onPart } = request;
   const objects: KubeObject[] = [];
   let next = '';
   for (;;) {
@@ -33,9 +42,12 @@ export async function readListing(
     const scanner = createListScanner(lane.encoding, ITEM_BYTES_MAX);
     const onItem = (item: Buffer): void => {
       // objectFromListItem may return a view of a chunk; what is kept must own its bytes.
-      objects.push(kubeObject(schema, Buffer.from(objectFromListItem(lane.encoding, kind, apiVersion, item))));
+      objects.push(kubeObject(schema, ownCopy(objectFromListItem(lane.encoding, kind, apiVersion, item))));
     };
-    for await (const chunk of response.body as AsyncIterable<Buffer>) scanner.push(chunk, onItem);
+    for await (const chunk of response.body as AsyncIterable<Buffer>) {
+      onPart();
+      scanner.push(chunk, onItem);
+    }
     const page = scanner.end();
     next = page.continue;
     if (next !== '') continue;

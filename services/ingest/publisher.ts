@@ -1,8 +1,13 @@
 import type { Bus } from '@dogwatch/bus/bus.ts';
-
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import type { LaneEnd, LaneFacts } from '@dogwatch/watch/lane-view.ts';
-import { type Change, type Listing, type Position, WHOLE_VERSION } from '@dogwatch/watch/watch-cache.ts';
+import {
+  type Change,
+  type Listing,
+  type Position,
+  WHOLE_VERSION,
+  comparePositions,
+} from '@dogwatch/watch/watch-cache.ts';
 
 /**
  * Gives a lane's changes their places in its total order and publishes them in batches: what was read in one turn of
@@ -18,7 +23,8 @@ export class Publisher {
   #published: Position = { rv: 0, index: 0 };
   /** Place of the last change read. */
   #read: Position = { rv: 0, index: 0 };
-  #askedAt: Position | undefined;
+  #changesAsked = 0;
+  #interrupted = false;
   /** Events of version #read.rv that a resumed watch will send again. */
   #repeats = 0;
   /** Changes read since the lane was opened. */
@@ -29,9 +35,24 @@ export class Publisher {
     this.#track = track;
   }
 
+  /** Names the history that is published; grows when continuity is lost. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
   /** Version of the last change or watermark read. */
   get rv(): ResourceVersion {
     return this.#read.rv;
+  }
+
+  /** The last version up to which everything was read for sure: of `rv`, events may still be under way. */
+  get settled(): ResourceVersion {
+    return this.#read.index >= WHOLE_VERSION ? this.#read.rv : this.#read.rv - 1;
+  }
+
+  /** True if everything up to `position` was read. */
+  holds(position: Position): boolean {
+    return comparePositions(position, this.#read) <= 0;
   }
 
   /**
@@ -39,9 +60,14 @@ export class Publisher {
    * it is asked for again, and `change` drops those that were. `settled`: enough time has passed to be sure of it.
    */
   resumeFrom(settled: boolean): ResourceVersion {
-    if (settled) this.#read = { rv: this.#read.rv, index: WHOLE_VERSION };
+    if (settled) this.watermark(this.#read.rv);
     this.#repeats = this.#read.index >= WHOLE_VERSION ? 0 : this.#read.index + 1;
     return this.#repeats === 0 ? this.#read.rv : this.#read.rv - 1;
+  }
+
+  /** Nothing that was read continues: until the next listing nobody can vouch for more than was published. */
+  interrupt(): void {
+    this.#interrupted = true;
   }
 
   /** Publishes all objects at `listing.rv`; `newEpoch` where they do not continue what was published. */
@@ -51,6 +77,7 @@ export class Publisher {
       if (this.#epoch > 0) this.end('expired');
       this.#epoch++;
     }
+    this.#interrupted = false;
     this.#read = this.#published = { rv: listing.rv, index: WHOLE_VERSION };
     this.#bus.publish(this.#track, { kind: 'listing', epoch: this.#epoch, facts, listing });
   }
@@ -73,6 +100,7 @@ export class Publisher {
 
   /** Upstream vouches that everything up to `rv` was read. */
   watermark(rv: ResourceVersion): void {
+    if (this.#interrupted) return;
     if (rv <= this.#read.rv && this.#read.index >= WHOLE_VERSION) return;
     this.flush();
     if (rv < this.#read.rv) return;
@@ -87,10 +115,10 @@ export class Publisher {
     this.#bus.publish(this.#track, { kind: 'end', epoch: this.#epoch, end });
   }
 
-  /** True if nothing was read since this was last asked. */
+  /** True if no change was read since this was last asked. */
   quiet(): boolean {
-    const quiet = this.#read === this.#askedAt;
-    this.#askedAt = this.#read;
+    const quiet = this.changes === this.#changesAsked;
+    this.#changesAsked = this.changes;
     return quiet;
   }
 

@@ -1,7 +1,9 @@
 import { type KubeObject, kubeObject } from '@dogwatch/kube/kube-object.ts';
 import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
+import { MalformedFrame } from '@dogwatch/kube/malformed-frame.ts';
 import { scanObject } from '@dogwatch/kube/object-scanner.ts';
-import { StatusError, type StatusBody } from '@dogwatch/kube/status.ts';
+import { ownCopy } from '@dogwatch/kube/own-copy.ts';
+import { StatusError, type StatusBody, storageInitializing } from '@dogwatch/kube/status.ts';
 import { type Clock, sleep } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import type { Upstream } from '@dogwatch/upstream/upstream.ts';
@@ -11,6 +13,7 @@ import type { IngestCounters } from './counters.ts';
 import { readListing } from './listing.ts';
 import type { Publisher } from './publisher.ts';
 import type { LaneType } from './lane-type.ts';
+import { Stall } from './stall.ts';
 import type { Turnstile } from './turnstile.ts';
 import { type WatchEnd, readWatch } from './upstream-watch.ts';
 
@@ -21,6 +24,8 @@ const WATCH_SECONDS_SPREAD = 1_800;
 const SETTLED_MS = 1_000;
 /** An upstream that ends watches sooner than this is not asked again at once. */
 const SHORT_WATCH_MS = 1_000;
+/** A listing in which upstream sends nothing for so long is begun anew; the next lane may list meanwhile. */
+const STALL_MS = 30_000;
 
 export interface ReflectorOptions {
   readonly lane: Lane;
@@ -52,6 +57,7 @@ export class Reflector {
   #changedAt = 0;
   #listed = false;
   #abortWatch: AbortController | undefined;
+  #listing = false;
   #relist = false;
 
   constructor(options: ReflectorOptions) {
@@ -66,15 +72,22 @@ export class Reflector {
     return this.#opened.promise;
   }
 
-  /** Lists anew and publishes that as a repair, though the watch is well: a follower lost something. */
+  /**
+   * Lists anew and publishes that as a repair, though the watch is well: a follower lost something. A listing that is
+   * under way will do: it is published after this.
+   */
   repair(): void {
+    if (this.#listing) return;
     this.#relist = true;
     this.#abortWatch?.abort();
   }
 
-  /** Follows upstream until `signal` aborts, or the resource is gone (404). */
-  async run(signal: AbortSignal): Promise<void> {
-    const { publisher, log, lane, clock } = this.#options;
+  /**
+   * Follows upstream until `signal` aborts. 'gone': upstream no longer serves what was published (404), which is for
+   * the caller to tell. Never rejects; see `opened`.
+   */
+  async run(signal: AbortSignal): Promise<'closed' | 'gone'> {
+    const { log, lane, clock } = this.#options;
     let step: Step = 'list';
     try {
       while (!signal.aborted) {
@@ -96,43 +109,54 @@ export class Reflector {
       }
     } catch (error) {
       this.#opened.reject(error);
-      return;
+      return 'closed';
     }
-    this.#opened.reject(new Error(`lane ${laneKey(lane)} was closed`));
-    if (this.#listed) publisher.end('ended');
+    this.#opened.reject(new StatusError(storageInitializing(0)));
+    return signal.aborted ? 'closed' : 'gone';
   }
 
   async #list(signal: AbortSignal): Promise<Step> {
-    const { listings, counters } = this.#options;
+    const { listings, counters, clock, publisher } = this.#options;
+    this.#listing = true;
+    publisher.interrupt();
     const leave = await listings.enter(signal);
     counters.listings++;
+    const stall = new Stall(clock, STALL_MS);
+    const listed = (): void => {
+      stall.stop();
+      leave();
+    };
     try {
-      if (!this.#watchListRefused) return await this.#watchList(signal, leave);
+      if (!this.#watchListRefused) return await this.#watchList(signal, { stall, listed });
       const { lane, type, upstream } = this.#options;
-      this.#publishListing(await readListing(upstream, { ...type, lane, signal }));
+      const either = AbortSignal.any([signal, stall.signal]);
+      this.#publishListing(await readListing(upstream, { ...type, lane, signal: either, onPart: () => stall.heard() }));
       return 'watch';
     } finally {
-      leave();
+      listed();
+      this.#listing = false;
     }
   }
 
   /** One request gives the listing and, behind its end bookmark, the watch. */
-  async #watchList(signal: AbortSignal, leave: () => void): Promise<Step> {
+  async #watchList(signal: AbortSignal, { stall, listed }: { stall: Stall; listed: () => void }): Promise<Step> {
     const objects: KubeObject[] = [];
     let listing = true;
     const query = { sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan', resourceVersion: '' };
-    const end = await this.#read(signal, query, (type, object, frame) => {
+    const end = await this.#read(AbortSignal.any([signal, stall.signal]), query, (type, object, frame) => {
       if (!listing) return this.#onEvent(type, object, frame);
+      stall.heard();
       if (type !== 'BOOKMARK') {
-        objects.push(kubeObject(this.#options.type.schema, Buffer.from(object)));
+        objects.push(kubeObject(this.#options.type.schema, ownCopy(object)));
         return;
       }
       const { initialEventsEnd, resourceVersion } = scanObject(this.#options.lane.encoding, object);
       if (!initialEventsEnd) return;
+      if (resourceVersion === 0) throw new MalformedFrame('a resourceVersion of the initial events', 0);
       listing = false;
-      this.#bookmark = Buffer.from(object);
+      this.#bookmark = ownCopy(object);
       this.#publishListing({ rv: resourceVersion, objects: objects.splice(0) });
-      leave();
+      listed();
     });
     if (!listing) return this.#afterWatch(end);
     if (end.kind === 'refused' && (end.status.code === 422 || end.status.reason === 'Invalid')) {
@@ -183,23 +207,27 @@ export class Reflector {
       counters,
       clock,
     } = this.#options;
-    this.#backoff.reset();
     if (eventType === 'BOOKMARK') {
-      this.#bookmark ??= Buffer.from(object);
+      this.#backoff.reset();
+      this.#bookmark ??= ownCopy(object);
       publisher.watermark(scanObject(schema.encoding, object).resourceVersion);
       return;
     }
     // The chunk the frame lies in is much larger and goes with the next read: the lane keeps a copy, the only one.
-    const kept = Buffer.from(frame);
+    const kept = ownCopy(frame);
     const offset = object.byteOffset - frame.byteOffset;
     const change = {
       type: eventType,
       object: kubeObject(schema, kept.subarray(offset, offset + object.length)),
       frame: kept,
     };
-    if (publisher.change(change)) counters.events++;
-    else counters.repeats++;
     this.#changedAt = clock.now();
+    if (!publisher.change(change)) {
+      counters.repeats++;
+      return;
+    }
+    counters.events++;
+    this.#backoff.reset();
   }
 
   #afterWatch(end: WatchEnd): Step {
@@ -219,6 +247,7 @@ export class Reflector {
     if (backwards) log.error({ lane: laneKey(lane), held: publisher.rv, listed: listing.rv }, 'history went backwards');
     publisher.listing(facts, listing, !this.#listed || backwards);
     this.#listed = true;
+    this.#listing = false;
     this.#backoff.reset();
     this.#opened.resolve();
   }

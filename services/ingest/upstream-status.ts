@@ -1,5 +1,5 @@
 import { decodeStatus } from '@dogwatch/kube/status-decoding.ts';
-import type { StatusBody } from '@dogwatch/kube/status.ts';
+import { type StatusBody, StatusError, serviceUnavailable } from '@dogwatch/kube/status.ts';
 import type { UpstreamResponse } from '@dogwatch/upstream/upstream.ts';
 
 const BODY_BYTES_MAX = 1024 * 1024;
@@ -16,6 +16,25 @@ export async function readStatus(response: UpstreamResponse): Promise<StatusBody
   }
   const body = Buffer.concat(parts);
   return { ...parseStatus(body, response.status), code: response.status };
+}
+
+/** Why upstream could not be asked, as an answer to a client: any StatusError as it is, all else a 503. */
+export function asStatusError(error: unknown): StatusError {
+  return error instanceof StatusError ? error : unavailable(error);
+}
+
+/**
+ * The same of a question dogwatch asked for itself: what upstream refuses to dogwatch (401, 403, 410) is no answer to
+ * the client, who may have every right.
+ */
+export function asUnavailable(error: unknown): StatusError {
+  const code = error instanceof StatusError ? (error.status.code ?? 500) : 0;
+  return error instanceof StatusError && (code === 429 || code >= 500) ? error : unavailable(error);
+}
+
+function unavailable(cause: unknown): StatusError {
+  const status = serviceUnavailable('kube-apiserver did not answer dogwatch, please try again later', 1);
+  return new StatusError(status, { cause });
 }
 
 function parseStatus(body: Buffer, code: number): StatusBody {

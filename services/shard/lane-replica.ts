@@ -8,10 +8,11 @@ import type { Clock } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import type { LaneEnd, LaneFacts, LaneView } from '@dogwatch/watch/lane-view.ts';
 import { ChainGap, WatchCache } from '@dogwatch/watch/watch-cache.ts';
+import { Backfills } from './backfills.ts';
 import { VersionWaiters } from './version-waiters.ts';
 
 /** A lane up to this many objects is proved fresh by comparing it with a list of names: quicker than waiting. */
-const INVENTORY_OBJECTS_MAX = 500;
+const INVENTORY_OBJECTS_MAX = 100;
 
 export interface ReplicaDependencies {
   readonly bus: Bus;
@@ -31,7 +32,7 @@ export class LaneReplica implements LaneView {
   #facts: LaneFacts | undefined;
   #epoch = 0;
   #repairing = false;
-  #backfill: Promise<boolean> | undefined;
+  readonly #backfills: Backfills;
   appliedAt = 0;
   /** Batches that did not continue what was held. */
   gaps = 0;
@@ -40,6 +41,7 @@ export class LaneReplica implements LaneView {
     this.lane = lane;
     this.#deps = deps;
     this.#waiters = new VersionWaiters(deps.clock);
+    this.#backfills = new Backfills(lane, deps.bus, () => this.cache);
   }
 
   get cache(): WatchCache {
@@ -50,6 +52,11 @@ export class LaneReplica implements LaneView {
   /** True once the first listing is in. */
   get ready(): boolean {
     return this.#cache !== undefined;
+  }
+
+  /** True once it is ready, false if it is not within `timeoutMs`. */
+  async whenReady(timeoutMs: number): Promise<boolean> {
+    return this.ready || (await this.#waiters.wait(() => this.ready, timeoutMs));
   }
 
   get facts(): LaneFacts {
@@ -88,27 +95,8 @@ export class LaneReplica implements LaneView {
     return use(Math.max(fence.rv, this.cache.watermark));
   }
 
-  async backfill(rv: ResourceVersion): Promise<boolean> {
-    // One reading at a time: who asks meanwhile sees what it brought, and asks for the rest.
-    while (this.#backfill !== undefined) await this.#backfill.catch(() => false);
-    if (this.cache.window.start <= rv) return true;
-    this.#backfill = this.#readBackfill(rv);
-    try {
-      return await this.#backfill;
-    } finally {
-      this.#backfill = undefined;
-    }
-  }
-
-  async #readBackfill(rv: ResourceVersion): Promise<boolean> {
-    const { cache, lane } = this;
-    const to = cache.window.start;
-    const changes = await this.#deps.bus.request('backfill', { lane, from: rv, to });
-    if (changes === undefined) return false;
-    // The window may have moved on, or belong to another epoch by now.
-    if (cache !== this.#cache || cache.window.start !== to) return false;
-    cache.backfill(rv, changes);
-    return true;
+  backfill(rv: ResourceVersion): Promise<boolean> {
+    return this.#backfills.reach(rv);
   }
 
   /** Takes the next envelope of the lane's track. */
@@ -119,10 +107,10 @@ export class LaneReplica implements LaneView {
         this.#onListing(envelope);
         break;
       case 'batch':
-        this.#continue(() => this.cache.apply(envelope.batch));
+        this.#continue(envelope.epoch, (cache) => cache.apply(envelope.batch));
         break;
       case 'watermark':
-        this.#continue(() => this.cache.advance(envelope.rv, envelope.previous));
+        this.#continue(envelope.epoch, (cache) => cache.advance(envelope.rv, envelope.previous));
         break;
       case 'end':
         this.#end(envelope.end);
@@ -150,10 +138,14 @@ export class LaneReplica implements LaneView {
     this.#cache = new WatchCache(facts.schema, listing, this.#deps.windowBytesMax);
   }
 
-  #continue(apply: () => void): void {
+  #continue(epoch: number, apply: (cache: WatchCache) => void): void {
     if (this.#cache === undefined || this.#repairing) return;
+    if (epoch !== this.#epoch) {
+      this.#requestRepair(new Error(`the listing that begins epoch ${epoch} was lost`));
+      return;
+    }
     try {
-      apply();
+      apply(this.#cache);
     } catch (error) {
       if (!(error instanceof ChainGap)) throw error;
       this.#requestRepair(error);
@@ -162,7 +154,7 @@ export class LaneReplica implements LaneView {
     this.appliedAt = this.#deps.clock.now();
   }
 
-  #requestRepair(gap: ChainGap): void {
+  #requestRepair(gap: Error): void {
     const { bus, log } = this.#deps;
     this.gaps++;
     this.#repairing = true;

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { Bus } from '@dogwatch/bus/bus.ts';
 import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
 import { StatusError, storageInitializing, tooManyRequests } from '@dogwatch/kube/status.ts';
@@ -49,7 +50,7 @@ export class Shard implements Service, LaneSource {
 
   /** Lets go of all lanes when `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    if (!signal.aborted) await once(signal, 'abort');
     this.#stopped = true;
     await Promise.all([...this.#lanes.values()].map((held) => this.#close(held)));
   }
@@ -64,7 +65,7 @@ export class Shard implements Service, LaneSource {
     const release = (): void => {
       if (released) return;
       released = true;
-      if (--held.users > 0 || this.#stopped) return;
+      if (--held.users > 0 || this.#stopped || !this.#isCurrent(held)) return;
       held.idle = this.#deps.clock.setTimeout(() => void this.#close(held), this.#config.laneIdleMs);
     };
     try {
@@ -84,13 +85,28 @@ export class Shard implements Service, LaneSource {
       // The resource is gone upstream: whoever asks again finds that out anew.
       if (envelope.kind === 'end' && envelope.end === 'ended') this.#forget(held);
     });
-    const held: Held = { replica, opened: bus.request('open', { lane }), unfollow, users: 0, idle: undefined };
+    const held: Held = { replica, opened: this.#opening(replica), unfollow, users: 0, idle: undefined };
     held.opened.catch((error: unknown) => {
       log.debug({ lane: laneKey(lane), err: error }, 'lane did not open');
       this.#forget(held);
     });
     this.#lanes.set(laneKey(lane), held);
     return held;
+  }
+
+  /** A lane that was read before it was followed here has to be listed for us again. */
+  async #opening(replica: LaneReplica): Promise<void> {
+    const { bus } = this.#deps;
+    const { lane } = replica;
+    await bus.request('open', { lane });
+    if (replica.ready) return;
+    await bus.request('repair', { lane });
+    if (!(await replica.whenReady(this.#config.openTimeoutMs))) throw new StatusError(storageInitializing(0));
+  }
+
+  /** False once the lane has ended, even if it was opened again since. */
+  #isCurrent(held: Held): boolean {
+    return this.#lanes.get(laneKey(held.replica.lane)) === held;
   }
 
   /** Upstream being away is no reason to hold a request for ever: it is told to come again (protocol row G11). */
@@ -108,9 +124,8 @@ export class Shard implements Service, LaneSource {
   }
 
   #forget(held: Held): void {
-    const key = laneKey(held.replica.lane);
-    if (this.#lanes.get(key) !== held) return;
-    this.#lanes.delete(key);
+    if (!this.#isCurrent(held)) return;
+    this.#lanes.delete(laneKey(held.replica.lane));
     held.idle?.cancel();
     held.unfollow();
     held.replica.close();
@@ -118,6 +133,8 @@ export class Shard implements Service, LaneSource {
 
   async #close(held: Held): Promise<void> {
     const { bus, log } = this.#deps;
+    // Another may be reading the lane by now.
+    if (!this.#isCurrent(held)) return;
     this.#forget(held);
     try {
       await bus.request('close', { lane: held.replica.lane });

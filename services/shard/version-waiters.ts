@@ -9,6 +9,7 @@ interface Waiter {
 export class VersionWaiters {
   readonly #clock: Clock;
   readonly #waiters = new Set<Waiter>();
+  #closed = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -16,7 +17,7 @@ export class VersionWaiters {
 
   /** Resolves true once `holds` does, false after `timeoutMs`, or when the lane closes. */
   wait(holds: () => boolean, timeoutMs: number): Promise<boolean> {
-    if (timeoutMs <= 0) return Promise.resolve(false);
+    if (timeoutMs <= 0 || this.#closed) return Promise.resolve(false);
     return new Promise((resolve) => {
       let timer: Timer | undefined = undefined;
       const waiter: Waiter = {
@@ -36,7 +37,9 @@ export class VersionWaiters {
     for (const waiter of [...this.#waiters]) if (waiter.holds()) waiter.settle(true);
   }
 
+  /** Nothing will hold any more: who waits, or comes to wait, is told so. */
   close(): void {
+    this.#closed = true;
     for (const waiter of [...this.#waiters]) waiter.settle(false);
   }
 }

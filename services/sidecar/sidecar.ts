@@ -81,7 +81,14 @@ export async function runSidecar(config: SidecarConfig, signal: AbortSignal): Pr
       metrics,
       log,
     });
-    const announce = announcement(config, { fanout, admin, access, ca: certificate.ca, log, onServing: () => (serving = true) });
+    const announce = announcement(config, {
+      fanout,
+      admin,
+      access,
+      ca: certificate.ca,
+      log,
+      onServing: () => (serving = true),
+    });
     await runAll([[fanout, announce], [shard], [ingest, check], [admin]], signal);
     log.info('stopped');
   } finally {

@@ -15,7 +15,7 @@ beforeAll(async () => {
   await untilNodeReady(stage.plane.admin, 'n1');
 });
 
-afterAll(() => stage.stop());
+afterAll(() => stage?.stop());
 
 test('upstream e2e "Watchers", all conformance cases', async () => {
   const result = await run(

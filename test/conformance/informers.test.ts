@@ -9,7 +9,7 @@ beforeAll(async () => {
   stage = await Stage.start({ components: ['etcd', 'kube-apiserver', 'kube-controller-manager'] });
 });
 
-afterAll(() => stage.stop());
+afterAll(() => stage?.stop());
 
 interface Report {
   readonly writes: number;

@@ -12,7 +12,7 @@ beforeAll(async () => {
   });
 });
 
-afterAll(() => stage.stop());
+afterAll(() => stage?.stop());
 
 interface Pod {
   readonly spec: { readonly nodeName?: string };

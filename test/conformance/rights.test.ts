@@ -25,7 +25,7 @@ beforeAll(async () => {
   await stage.client('admin').get('/api/v1/secrets?resourceVersion=0');
 });
 
-afterAll(() => stage.stop());
+afterAll(() => stage?.stop());
 
 const configmaps = '/api/v1/namespaces/default/configmaps';
 

@@ -6,10 +6,10 @@ import { DogwatchProcess } from '../support/dogwatch-process.ts';
 import type { Endpoint, KubeClient } from '../support/kube-client.ts';
 
 /**
- * `DOGWATCH_CONFORMANCE_TARGET=kube-apiserver` runs the suite against kube-apiserver itself: what fails there is a
+ * `CONFORMANCE_TARGET=kube-apiserver` runs the suite against kube-apiserver itself: what fails there is a
  * fault of the test. Default: through dogwatch.
  */
-const THROUGH_DOGWATCH = process.env['DOGWATCH_CONFORMANCE_TARGET'] !== 'kube-apiserver';
+const THROUGH_DOGWATCH = process.env['CONFORMANCE_TARGET'] !== 'kube-apiserver';
 
 /** Why cases about dogwatch's own promises cannot run against kube-apiserver. */
 export const NEEDS_DOGWATCH = THROUGH_DOGWATCH ? undefined : 'the suite runs against kube-apiserver itself';

@@ -17,7 +17,7 @@ beforeAll(async () => {
   await createPod(port);
 });
 
-afterAll(() => stage.stop());
+afterAll(() => stage?.stop());
 
 /** A node whose kubelet is the small one, and a pod on it that looks as if it ran. */
 async function createPod(port: number): Promise<void> {

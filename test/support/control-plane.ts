@@ -16,6 +16,7 @@ import {
   type Setup,
 } from './control-plane-setup.ts';
 import { type AuditEvent, DOGWATCH_BINDING, DOGWATCH_ROLE, parseAuditLog } from './control-plane-users.ts';
+import { Etcd } from './etcd.ts';
 import { eventually, GiveUp } from './eventually.ts';
 import { freePorts } from './free-ports.ts';
 import { type Endpoint, kubeconfig, KubeClient } from './kube-client.ts';
@@ -39,6 +40,7 @@ export class ControlPlane {
   /** Signs the client certificates that kube-apiserver accepts; its own is in `clientCaFile`. */
   readonly authority: CertificateAuthority;
   readonly clientCaFile: string;
+  readonly etcd: Etcd;
   readonly #setup: Setup;
   readonly #options: ControlPlaneOptions;
   readonly #children = new Map<string, Child>();
@@ -49,6 +51,7 @@ export class ControlPlane {
     this.endpoint = setup.apiserver;
     this.authority = setup.authority;
     this.clientCaFile = join(setup.dir, 'ca.crt');
+    this.etcd = new Etcd(setup.ports.etcd);
     this.#setup = setup;
     this.#options = options;
     this.admin = this.client('admin');
@@ -158,7 +161,7 @@ export class ControlPlane {
 
   /**
    * Ends every child by its pid (SIGKILL: a kube-apiserver with open watches takes a minute to go by itself) and
-   * removes the directory unless DOGWATCH_TEST_KEEP is set. Throws if a child had died by itself or is left.
+   * removes the directory unless KEEP_TEST_DIRS is set. Throws if a child had died by itself or is left.
    */
   async stop(): Promise<void> {
     const died: unknown[] = [];
@@ -171,7 +174,7 @@ export class ControlPlane {
       await child.kill9();
     }
     this.admin.close();
-    if (process.env['DOGWATCH_TEST_KEEP'] === undefined) await rm(this.dir, { recursive: true, force: true });
+    if (process.env['KEEP_TEST_DIRS'] === undefined) await rm(this.dir, { recursive: true, force: true });
     if (died.length > 0) throw new AggregateError(died, died.map(String).join('\n'));
   }
 

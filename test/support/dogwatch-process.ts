@@ -127,6 +127,7 @@ async function launch(
       ...flags,
     ],
     logFile,
+    env: cleanEnvironment(),
   });
   try {
     const wait = { what: 'dogwatch serves and is ready', timeoutMs: SERVING_TIMEOUT_MS, everyMs: 50 };
@@ -140,6 +141,13 @@ async function launch(
     await child.kill9();
     throw error;
   }
+}
+
+/** Without what would configure dogwatch on the machine of whoever runs the tests. */
+function cleanEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith('DOGWATCH_') && name !== 'KUBECONFIG'),
+  );
 }
 
 /** The certificate authority in the kubeconfig that dogwatch wrote. */

@@ -15,7 +15,9 @@ export interface HerdReport {
   readonly refused: number;
   /** In-stream ERROR events. */
   readonly errorEvents: number;
+  /** Failures after which client-go relists, and those of them that a server's answer caused, not a lost connection. */
   readonly watchErrors: number;
+  readonly statusErrors: number;
   /** Texts of the first ten errors. */
   readonly samples: readonly string[];
   readonly adds: number;

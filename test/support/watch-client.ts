@@ -72,15 +72,20 @@ export class WatchClient {
     return opened;
   }
 
-  /** Resolves when every stream has got to `rv`; rejects with the first stream that has not in time. */
-  async reached(rv: number, timeoutMs: number, streams: readonly RecordedStream[] = this.streams): Promise<void> {
-    const behind = (): RecordedStream | undefined => streams.find(({ position }) => position < rv);
+  /** Resolves when every stream has got to its target RV; rejects with one that has not in time. */
+  async reached(target: number | ((stream: RecordedStream) => number), timeoutMs: number): Promise<void> {
+    const targetOf = typeof target === 'number' ? () => target : target;
+    const behind = (): RecordedStream | undefined => this.streams.find((stream) => stream.position < targetOf(stream));
     try {
-      await eventually({ what: `all watches are at ${rv}`, timeoutMs, everyMs: 50 }, () => behind() === undefined);
+      await eventually({ what: 'all watches are up to date', timeoutMs, everyMs: 50 }, () => behind() === undefined);
     } catch (cause) {
       const stream = behind();
-      const state = `watch ${stream?.id} (${stream?.request.path}) is at ${stream?.position}, ${stream?.ended ?? 'open'}`;
-      throw new Error(`not all watches came to ${rv} within ${timeoutMs / 1_000} s: ${state}`, { cause });
+      if (stream === undefined) return;
+      const { id, request, position, ended = 'open' } = stream;
+      throw new Error(
+        `watch ${id} of ${JSON.stringify(request)} is at ${position}, not ${targetOf(stream)}: ${ended}`,
+        { cause },
+      );
     }
   }
 

@@ -124,6 +124,20 @@ export function check(
   });
 }
 
+/** For a failing test: how many violations of each rule, and of each the first three with what their stream asked for. */
+export function summarise(violations: readonly Violation[], streams: readonly RecordedStream[]): string[] {
+  const byRule = Map.groupBy(violations, ({ rule }) => rule);
+  return [...byRule].flatMap(([rule, found]) => [
+    `${rule}: ${found.length} violations in ${new Set(found.map(({ stream }) => stream)).size} of ${streams.length} streams`,
+    ...found
+      .slice(0, 3)
+      .map(
+        ({ stream, detail }) =>
+          `  stream ${stream} ${JSON.stringify(streams.find(({ id }) => id === stream)?.request)}: ${detail}`,
+      ),
+  ]);
+}
+
 function identity({ uid, rv, type }: ObjectEvent): string {
   return `${uid} ${rv} ${type}`;
 }

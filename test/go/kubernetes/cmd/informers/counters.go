@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // counters of what a group of informers asked and met. Requests are counted as they leave, so a retry is seen even
@@ -19,7 +22,8 @@ type counters struct {
 	HttpOther  atomic.Int64 // any other status that is not 2xx
 	Refused    atomic.Int64 // requests that met no answer at all
 	ErrorEvent atomic.Int64 // in-stream ERROR events, an in-stream 410 among them
-	WatchError atomic.Int64 // calls of the informers' WatchErrorHandler
+	WatchError atomic.Int64 // calls of the informers' WatchErrorHandler, each followed by a relist
+	StatusErr  atomic.Int64 // those of them that a server's Status caused, not a lost connection
 
 	mu     sync.Mutex
 	sample []string // the first few in-stream errors and handler errors
@@ -32,7 +36,7 @@ func (c *counters) report() map[string]any {
 	return map[string]any{
 		"lists": c.Lists.Load(), "watchLists": c.WatchLists.Load(), "watches": c.Watches.Load(),
 		"http410": c.Http410.Load(), "http429": c.Http429.Load(), "httpOther": c.HttpOther.Load(), "refused": c.Refused.Load(),
-		"errorEvents": c.ErrorEvent.Load(), "watchErrors": c.WatchError.Load(), "samples": append([]string{}, c.sample...),
+		"errorEvents": c.ErrorEvent.Load(), "watchErrors": c.WatchError.Load(), "statusErrors": c.StatusErr.Load(), "samples": append([]string{}, c.sample...),
 	}
 }
 
@@ -44,6 +48,16 @@ func (c *counters) note(text string) {
 	if len(c.sample) < maxSamples {
 		c.sample = append(c.sample, text)
 	}
+}
+
+// watchFailed is the informers' WatchErrorHandler.
+func (c *counters) watchFailed(who string, err error) {
+	c.WatchError.Add(1)
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		c.StatusErr.Add(1)
+	}
+	c.note(who + ": " + err.Error())
 }
 
 // wrap counts every request of a transport.

@@ -94,8 +94,7 @@ func (h *members) add(client kubernetes.Interface, resource schema.GroupVersionR
 		return nil, err
 	}
 	if err := informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
-		h.WatchError.Add(1)
-		h.note(resource.Resource + ": " + err.Error())
+		h.watchFailed(resource.Resource, err)
 	}); err != nil {
 		return nil, err
 	}

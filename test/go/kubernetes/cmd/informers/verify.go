@@ -141,8 +141,7 @@ func startFollowers(ctx context.Context, through *rest.Config, seen *counters) (
 // follow counts events and those that take an object back in time.
 func (f *follower) follow(seen *counters) (cache.InformerSynced, error) {
 	if err := f.informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
-		seen.WatchError.Add(1)
-		seen.note(f.name + ": " + err.Error())
+		seen.watchFailed(f.name, err)
 	}); err != nil {
 		return nil, err
 	}

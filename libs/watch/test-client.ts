@@ -1,0 +1,148 @@
+import { expect } from 'vitest';
+import { frameBookmark, minimalBookmark } from '@dogwatch/kube/event-framer.ts';
+import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
+import type { Interest } from './interest.ts';
+import type { History } from './test-history.ts';
+import type { WatchCache } from './watch-cache.ts';
+import type { WatchGroups } from './watch-groups.ts';
+import type { PumpResult, Watcher, WatchStart } from './watcher.ts';
+
+export const TEMPLATE = minimalBookmark('json', 'Pod', 'v1');
+
+interface Event {
+  readonly type: string;
+  readonly object: {
+    readonly metadata: {
+      readonly namespace?: string;
+      readonly name?: string;
+      readonly uid?: string;
+      readonly resourceVersion: string;
+      readonly annotations?: Record<string, string>;
+    };
+  };
+}
+
+/** An informer that trusts nothing: it folds what it is sent, and fails at once when that cannot be true. */
+export class CheckedClient {
+  readonly #history: History;
+  readonly #interest: Interest;
+  readonly #listedAt: ResourceVersion;
+  /** Version the watch began at. */
+  readonly startedAt: ResourceVersion;
+  readonly #watcher: Watcher;
+  readonly #held = new Map<string, { rv: ResourceVersion; uid: string }>();
+  #initial: boolean;
+  #lastKey = '';
+  #order: ResourceVersion;
+  #vouched: ResourceVersion;
+  #capacity = 0;
+  /** Set once the watch has ended. */
+  over = false;
+
+  constructor(
+    of: { history: History; cache: WatchCache; groups: WatchGroups; listedAt: ResourceVersion },
+    interest: Interest,
+    options: { start: WatchStart; allowBookmarks: boolean },
+  ) {
+    this.#history = of.history;
+    this.#listedAt = of.listedAt;
+    this.#interest = interest;
+    this.#initial = options.start.kind === 'initial';
+    this.startedAt = this.#order = this.#vouched = options.start.rv;
+    if (!this.#initial) {
+      for (const text of of.history.selectedAt(this.startedAt, interest)) {
+        const [key = '', rv = '', uid = ''] = text.split(/[@ ]/);
+        this.#held.set(key, { rv: Number(rv), uid });
+      }
+    }
+    this.#watcher = of.groups.join(interest, { ...options, owner: { wake: () => {} } });
+  }
+
+  get watcher(): Watcher {
+    return this.#watcher;
+  }
+
+  /** Takes at most `writes` writes. */
+  pump(writes: number): PumpResult {
+    this.#capacity = writes;
+    const result = this.#watcher.pump({
+      write: (bytes) => {
+        for (const line of bytes.toString().split('\n')) if (line !== '') this.#take(JSON.parse(line) as Event);
+        return --this.#capacity > 0;
+      },
+    });
+    this.over = result === 'overrun';
+    return result;
+  }
+
+  /** What the client believes to exist must be what did exist at `rv`. */
+  expectStateOf(rv: ResourceVersion): void {
+    const held = [...this.#held].map(([key, { rv: version, uid }]) => `${key}@${version} ${uid}`).toSorted();
+    expect(held).toEqual(this.#history.selectedAt(rv, this.#interest));
+  }
+
+  #take({ type, object: { metadata } }: Event): void {
+    const rv = Number(metadata.resourceVersion);
+    if (type === 'BOOKMARK') this.#takeBookmark(rv, metadata.annotations !== undefined);
+    else if (this.#initial) this.#takeInitial(type, metadata, rv);
+    else this.#takeChange(type, metadata, rv);
+  }
+
+  #takeInitial(type: string, metadata: Event['object']['metadata'], rv: ResourceVersion): void {
+    const key = `${metadata.namespace}/${metadata.name}`;
+    expect(type).toBe('ADDED');
+    expect(Buffer.compare(Buffer.from(this.#lastKey), Buffer.from(key)), 'key order').toBe(-1);
+    this.#lastKey = key;
+    this.#held.set(key, { rv, uid: metadata.uid! });
+  }
+
+  #takeBookmark(rv: ResourceVersion, initialEventsEnd: boolean): void {
+    expect(initialEventsEnd, 'I2: one end bookmark, and first').toBe(this.#initial);
+    if (initialEventsEnd) expect(rv).toBe(this.startedAt);
+    else expect(rv, 'I3: news').toBeGreaterThan(this.#vouched);
+    expect(rv, 'I3: nothing above it was sent').toBeGreaterThanOrEqual(this.#order);
+    this.#initial = false;
+    this.#vouched = this.#order = rv;
+    // I3: everything up to it was sent.
+    this.expectStateOf(rv);
+  }
+
+  /** What a backfilled object was before is not known, so that entering an interest may look like a change in it. */
+  #mayBeNew(held: unknown, rv: ResourceVersion): boolean {
+    return (
+      held === undefined && rv <= this.#listedAt && this.#interest.fields.exactValue('spec.nodeName') !== undefined
+    );
+  }
+
+  #takeChange(type: string, metadata: Event['object']['metadata'], rv: ResourceVersion): void {
+    const key = `${metadata.namespace}/${metadata.name}`;
+    const held = this.#held.get(key);
+    // A repair delete stands at the version of the last bookmark; else nothing comes at or below one.
+    expect(rv, 'I2: order').toBeGreaterThanOrEqual(this.#order);
+    this.#order = rv;
+    // Of the version a watch began at, events may come that it held already: they were under way.
+    const again = rv === this.startedAt;
+    switch (type) {
+      case 'DELETED':
+        if (!again) expect(held?.uid, `${key} is known to whom it is deleted`).toBe(metadata.uid);
+        this.#held.delete(key);
+        return;
+      case 'ADDED':
+        if (!again) expect(held, `${key} is new`).toBeUndefined();
+        break;
+      case 'MODIFIED':
+        if (!again && !this.#mayBeNew(held, rv)) {
+          expect(held?.uid, `${key} is known to whom it is modified`).toBe(metadata.uid);
+          expect(rv, `${key} is sent once`).toBeGreaterThan(held!.rv);
+        }
+        break;
+      default:
+        throw new Error(`a ${type} was sent`);
+    }
+    this.#held.set(key, { rv, uid: metadata.uid! });
+  }
+}
+
+export function endBookmark(rv: ResourceVersion): Buffer {
+  return frameBookmark(TEMPLATE, rv, true);
+}

@@ -1,0 +1,164 @@
+import { type IncomingMessage, request } from 'node:http';
+import { createInterface } from 'node:readline';
+import type { ObjectEvent } from './watch-recorder.ts';
+
+/** etcd's JSON gateway: 64-bit numbers as strings, bytes as base64. */
+interface KeyValue {
+  readonly key: string;
+  readonly create_revision?: string;
+  readonly mod_revision: string;
+  readonly value?: string;
+}
+
+interface EtcdEvent {
+  readonly type?: 'DELETE';
+  readonly kv: KeyValue;
+  readonly prev_kv?: KeyValue;
+}
+
+interface WatchResponse {
+  readonly result: {
+    readonly events?: readonly EtcdEvent[];
+    readonly canceled?: boolean;
+    readonly cancel_reason?: string;
+  };
+}
+
+const TIMEOUT_MS = 30_000;
+
+/** etcd itself, reached past kube-apiserver: the true history, which survives every restart of kube-apiserver. */
+export class Etcd {
+  readonly #port: number;
+
+  constructor(port: number) {
+    this.#port = port;
+  }
+
+  /**
+   * All events of a built-in resource (`configmaps`, `leases`) from revision `from` to the one at `upTo`, which must be
+   * an event of it. Fails if etcd has compacted `from` away (kube-apiserver compacts after five minutes).
+   */
+  async history(resource: string, from: number, upTo: number): Promise<ObjectEvent[]> {
+    const key = prefix(resource);
+    const create = { ...range(key), start_revision: String(from), prev_kv: true };
+    const response = await this.#post('/v3/watch', { create_request: create });
+    const timer = setTimeout(
+      () => response.destroy(new Error(`etcd showed no event at ${upTo} of ${resource}`)),
+      TIMEOUT_MS,
+    );
+    const events: ObjectEvent[] = [];
+    try {
+      for await (const line of createInterface({ input: response })) {
+        const { result } = JSON.parse(line) as WatchResponse;
+        if (result.canceled === true) throw new Error(`etcd ended the watch: ${result.cancel_reason}`);
+        for (const event of result.events ?? []) events.push(objectEvent(event, key));
+        if ((events.at(-1)?.rv ?? 0) >= upTo) return events;
+      }
+      throw new Error('etcd ended the watch');
+    } finally {
+      clearTimeout(timer);
+      response.destroy();
+    }
+  }
+
+  /** The keys of a resource, `NAMESPACE/NAME`. */
+  async keys(resource: string): Promise<string[]> {
+    const key = prefix(resource);
+    const { kvs = [] } = await this.#call<{ kvs?: KeyValue[] }>('/v3/kv/range', { ...range(key), keys_only: true });
+    return kvs.map((kv) => bytes(kv.key).toString().slice(key.length));
+  }
+
+  /** Deletes an object as another kube-apiserver would. */
+  async delete(resource: string, object: string): Promise<void> {
+    await this.#call('/v3/kv/deleterange', { key: base64(prefix(resource) + object) });
+  }
+
+  /** Writes an object's bytes again: a change of nothing but its RV. */
+  async touch(resource: string, object: string): Promise<void> {
+    const key = base64(prefix(resource) + object);
+    const { kvs = [] } = await this.#call<{ kvs?: KeyValue[] }>('/v3/kv/range', { key });
+    await this.#call('/v3/kv/put', { key, value: kvs[0]?.value ?? '' });
+  }
+
+  async #call<T>(path: string, body: object): Promise<T> {
+    const response = await this.#post(path, body);
+    const text = Buffer.concat((await response.toArray()) as Buffer[]).toString();
+    if (response.statusCode !== 200) throw new Error(`etcd ${path}: ${response.statusCode} ${text}`);
+    return JSON.parse(text) as T;
+  }
+
+  #post(path: string, body: object): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const outgoing = request({ host: '127.0.0.1', port: this.#port, path, method: 'POST', agent: false }, resolve);
+      outgoing.on('error', reject);
+      outgoing.end(JSON.stringify(body));
+    });
+  }
+}
+
+function prefix(resource: string): string {
+  return `/registry/${resource}/`;
+}
+
+/** All keys that begin with `key`; "0" follows "/" in ASCII. */
+function range(key: string): { key: string; range_end: string } {
+  return { key: base64(key), range_end: base64(`${key.slice(0, -1)}0`) };
+}
+
+function base64(text: string): string {
+  return Buffer.from(text).toString('base64');
+}
+
+function bytes(text: string): Buffer {
+  return Buffer.from(text, 'base64');
+}
+
+function objectEvent(event: EtcdEvent, keyPrefix: string): ObjectEvent {
+  const value = event.type === 'DELETE' ? event.prev_kv?.value : event.kv.value;
+  const { uid, labels } = storedMetadata(bytes(value ?? ''));
+  const type =
+    event.type === 'DELETE' ? 'DELETED' : event.kv.create_revision === event.kv.mod_revision ? 'ADDED' : 'MODIFIED';
+  return {
+    type,
+    key: bytes(event.kv.key).toString().slice(keyPrefix.length),
+    uid,
+    rv: Number(event.kv.mod_revision),
+    labels,
+  };
+}
+
+/** uid (field 5) and labels (field 11) of the ObjectMeta (field 1) in a stored protobuf object ("k8s\0" and runtime.Unknown). */
+function storedMetadata(stored: Buffer): { uid: string; labels: Record<string, string> } {
+  if (!stored.subarray(0, 4).equals(Buffer.from('k8s\0'))) throw new Error('not a stored protobuf object');
+  const [raw] = fieldsOf(stored.subarray(4), 2);
+  const [metadata] = fieldsOf(raw ?? Buffer.alloc(0), 1);
+  if (metadata === undefined) throw new Error('a stored object without metadata');
+  const text = (message: Buffer, field: number): string => fieldsOf(message, field)[0]?.toString() ?? '';
+  return {
+    uid: text(metadata, 5),
+    labels: Object.fromEntries(fieldsOf(metadata, 11).map((entry) => [text(entry, 1), text(entry, 2)])),
+  };
+}
+
+/** The length-delimited values of one field of a protobuf message. */
+function fieldsOf(message: Buffer, wanted: number): Buffer[] {
+  const found: Buffer[] = [];
+  for (let at = 0; at < message.length;) {
+    const [tag, afterTag] = varint(message, at);
+    const [value, afterValue] = varint(message, afterTag);
+    at = (tag & 7) === 2 ? afterValue + value : afterValue;
+    if ((tag & 7) === 2 && tag >>> 3 === wanted) found.push(message.subarray(afterValue, at));
+    if ((tag & 7) !== 2 && (tag & 7) !== 0) throw new Error(`wire type ${tag & 7} in a stored object`);
+  }
+  return found;
+}
+
+function varint(message: Buffer, at: number): [value: number, next: number] {
+  let value = 0;
+  for (let shift = 0; ; shift += 7) {
+    const byte = message[at] ?? 0;
+    at += 1;
+    value += (byte & 0x7f) * 2 ** shift;
+    if (byte < 0x80) return [value, at];
+  }
+}
