@@ -37,11 +37,11 @@ export type FoundCluster =
 
 const PROBE_MS = 5_000;
 
-/** Asks a kubeconfig's cluster for its nodes: shows that it is reachable and that the user may read it. */
-export async function findCluster(kubeconfig: string): Promise<FoundCluster> {
+/** Asks $KUBECONFIG's cluster for its nodes: shows that it is reachable and that the user may read it. */
+export async function findCluster(): Promise<FoundCluster> {
   let upstream: Upstream | undefined;
   try {
-    const access = await loadKubeconfig({ path: kubeconfig, env: process.env });
+    const access = await loadKubeconfig({ env: process.env });
     upstream = createUpstream(access, { env: process.env, onProblem: () => undefined, connectTimeoutMs: PROBE_MS });
     const signal = AbortSignal.timeout(PROBE_MS);
     const { status, body } = await requestJson(upstream, {

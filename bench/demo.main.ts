@@ -22,7 +22,8 @@ const OPEN_MS = 60_000;
 /** Where dogwatch stands, and how the simulated kubelets show who they are. */
 interface Upstream {
   readonly title: string;
-  readonly kubeconfig: string;
+  /** Undefined: $KUBECONFIG, which may be a list of files. */
+  readonly kubeconfig: string | undefined;
   readonly nodes: readonly string[];
   /** A kubelet's own token; undefined: the kubeconfig's user. */
   readonly tokenOf: (node: string) => string | undefined;
@@ -41,6 +42,8 @@ process.exit();
 async function main(): Promise<number> {
   // Under make and the launcher one Ctrl-C arrives more than once.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop());
+  // The reader of a pipe may leave before us.
+  process.stdout.on('error', () => stop());
   try {
     await demo();
     return failure === undefined ? 0 : 1;
@@ -80,7 +83,7 @@ function demoSeconds(): number {
 async function ownCluster(): Promise<Upstream | undefined> {
   const kubeconfig = process.env['KUBECONFIG'] ?? '';
   if (kubeconfig === '') return undefined;
-  const cluster = await findCluster(kubeconfig);
+  const cluster = await findCluster();
   if (!cluster.found) {
     console.log(`the cluster of KUBECONFIG=${kubeconfig} cannot be used, a simulated one is: ${cluster.reason}`);
     return undefined;
@@ -88,7 +91,7 @@ async function ownCluster(): Promise<Upstream | undefined> {
   const extra = Array.from({ length: KUBELETS }, (_, index) => `demo-kubelet-${index}`);
   return {
     title: `your cluster at ${cluster.server}`,
-    kubeconfig,
+    kubeconfig: undefined,
     nodes: [...cluster.nodes, ...extra].slice(0, KUBELETS),
     tokenOf: () => undefined,
     watches: () => Promise.resolve(undefined),

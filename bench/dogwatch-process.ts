@@ -13,15 +13,15 @@ export class DogwatchProcess {
     this.kubeconfig = kubeconfig;
   }
 
-  /** Resolves when it serves. Rejects with ServerProcessError. */
-  static async start(kubeconfig: string, dir: string): Promise<DogwatchProcess> {
+  /** Resolves when it serves; without a kubeconfig it takes $KUBECONFIG. Rejects with ServerProcessError. */
+  static async start(kubeconfig: string | undefined, dir: string): Promise<DogwatchProcess> {
     const written = join(dir, 'dogwatch.kubeconfig');
     const server = await ServerProcess.start({
       name: 'dogwatch',
-      script: 'services/cli/main.ts',
+      script: 'services/cli/dogwatch.js',
       args: [
         'sidecar',
-        `--kubeconfig=${kubeconfig}`,
+        ...(kubeconfig === undefined ? [] : [`--kubeconfig=${kubeconfig}`]),
         '--bind-address=127.0.0.1',
         '--secure-port=0',
         '--admin-port=0',

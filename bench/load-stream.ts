@@ -1,4 +1,4 @@
-import { LagHistogram } from './lag-histogram.ts';
+import type { LagHistogram } from './lag-histogram.ts';
 import { readResourceVersion, readStamp } from './written-stamp.ts';
 
 /** What a set of streams has seen since the last reset. */

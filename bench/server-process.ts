@@ -14,14 +14,21 @@ export interface ServerProcessOptions {
   /** A script of this repository, from its root, and its arguments. */
   readonly script: string;
   readonly args: readonly string[];
-  readonly env?: NodeJS.ProcessEnv;
 }
 
 const ROOT = new URL('../', import.meta.url);
 const START_MS = 30_000;
 const STOP_MS = 10_000;
 /** Lines of its output that are kept to explain a failure. */
-const KEPT_LINES = 20;
+const KEPT_LINES = 50;
+/** And how many of them are shown. */
+const COMPLAINTS = 5;
+
+const running = new Set<ChildProcess>();
+// The last resort when this process goes without `stop`: nothing started here may outlive it.
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
 
 /** A Node child that says in JSON when it serves; ended by its pid. */
 export class ServerProcess {
@@ -31,6 +38,7 @@ export class ServerProcess {
   readonly serving: Readonly<Record<string, unknown>>;
   readonly #child: ChildProcess;
   readonly #lines: string[];
+  #stopping = false;
 
   private constructor(
     name: string,
@@ -51,13 +59,14 @@ export class ServerProcess {
     const child = spawn(process.execPath, [script, ...options.args], {
       stdio: ['pipe', 'pipe', 'pipe'],
       detached: true,
-      env: options.env ?? process.env,
     });
+    running.add(child);
+    child.once('exit', () => running.delete(child));
     const lines: string[] = [];
     return new Promise((resolve, reject) => {
       const fail = (what: string) => {
         clearTimeout(timer);
-        reject(new ServerProcessError([`${options.name} ${what}`, ...lines.map(messageOf)].join('\n  ')));
+        reject(new ServerProcessError(`${options.name} ${what}${explanation(lines)}`));
       };
       const timer = setTimeout(() => {
         child.kill('SIGKILL');
@@ -73,24 +82,23 @@ export class ServerProcess {
       };
       for (const output of [child.stdout, child.stderr]) readLines(output, onLine);
       child.on('error', (error) => fail(`cannot be started: ${error.message}`));
-      child.on('exit', (code, signal) => fail(`ended (${signal ?? `exit code ${code}`})`));
+      // 'close', not 'exit': its last words have been read by then.
+      child.on('close', (code, signal) => fail(`ended (${signal ?? `exit code ${code}`})`));
     });
   }
 
   /** Calls back if it ends before `stop`. */
   onUnexpectedEnd(callback: (error: ServerProcessError) => void): void {
-    this.#child.on('exit', (code, signal) => {
-      callback(
-        new ServerProcessError(
-          [`${this.name} ended (${signal ?? `exit code ${code}`})`, ...this.#lines.map(messageOf)].join('\n  '),
-        ),
-      );
+    this.#child.on('close', (code, signal) => {
+      if (this.#stopping) return;
+      const how = signal ?? `exit code ${code}`;
+      callback(new ServerProcessError(`${this.name} ended (${how})${explanation(this.#lines)}`));
     });
   }
 
   /** SIGTERM, after ten seconds SIGKILL; resolves when it is gone. */
   stop(): Promise<void> {
-    this.#child.removeAllListeners('exit');
+    this.#stopping = true;
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return Promise.resolve();
     return new Promise((resolve) => {
       const timer = setTimeout(() => this.#child.kill('SIGKILL'), STOP_MS);
@@ -117,12 +125,20 @@ function servingLine(line: string): Record<string, unknown> | undefined {
   }
 }
 
-/** The message of a JSON log line, or the line. */
-function messageOf(line: string): string {
+/** What of its last lines tells why it ended: warnings and errors of a JSON log, and whatever is no JSON. */
+function explanation(lines: readonly string[]): string {
+  return lines
+    .flatMap(complaint)
+    .slice(-COMPLAINTS)
+    .map((line) => `\n  ${line}`)
+    .join('');
+}
+
+function complaint(line: string): string[] {
   try {
     const { level, msg } = JSON.parse(line) as { level?: string; msg?: string };
-    return msg === undefined ? line : `${level ?? ''} ${msg}`.trim();
+    return level === 'info' || level === 'debug' ? [] : [msg ?? line];
   } catch {
-    return line;
+    return [line];
   }
 }

@@ -14,6 +14,7 @@ const { values } = parseArgs({
     nodes: { type: 'string', default: String(SMALL_CLUSTER.nodes) },
     'pods-per-node': { type: 'string', default: String(SMALL_CLUSTER.podsPerNode) },
     rate: { type: 'string', default: '0' },
+    limit: { type: 'string', default: '0' },
     mix: {
       type: 'string',
       default: Object.entries(DEFAULT_MIX)
@@ -28,7 +29,13 @@ const { values } = parseArgs({
 
 const upstream = await SimulatedUpstream.start({ port: whole('port'), window: whole('window') });
 populate(upstream.store, { ...SMALL_CLUSTER, nodes: whole('nodes'), podsPerNode: whole('pods-per-node') });
-const writer = new SimulatedWriter({ store: upstream.store, rate: whole('rate'), mix: parseMix(values.mix) });
+const limit = whole('limit');
+const writer = new SimulatedWriter({
+  store: upstream.store,
+  rate: whole('rate'),
+  mix: parseMix(values.mix),
+  ...(limit === 0 ? {} : { limit }),
+});
 if (values['write-kubeconfig'] !== undefined) {
   const text = kubeconfig({ server: upstream.url, ca: upstream.certificate }, { token: values.user });
   await writeFile(values['write-kubeconfig'], text, { mode: 0o600 });
@@ -46,7 +53,7 @@ process.once('SIGINT', stop);
 const stdin = fstatSync(0);
 if (stdin.isFIFO() || stdin.isSocket()) process.stdin.on('end', stop).resume();
 
-function whole(name: 'port' | 'nodes' | 'pods-per-node' | 'rate' | 'window'): number {
+function whole(name: 'port' | 'nodes' | 'pods-per-node' | 'rate' | 'limit' | 'window'): number {
   const value = Number(values[name]);
   if (Number.isInteger(value) && value >= 0) return value;
   console.error(`--${name} must be a whole number, not "${values[name]}"`);

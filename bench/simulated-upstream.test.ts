@@ -2,7 +2,8 @@ import { KubeClient } from '@dogwatch/test/support/kube-client.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { populate, SMALL_CLUSTER } from './simulated-population.ts';
 import { SimulatedUpstream } from './simulated-upstream.ts';
-import { type UpstreamContext, upstreamCases } from './upstream-cases.ts';
+import type { UpstreamContext } from './upstream-case.ts';
+import { upstreamCases } from './upstream-cases.ts';
 
 let upstream: SimulatedUpstream;
 let context: UpstreamContext;
@@ -28,13 +29,13 @@ afterAll(async () => {
 
 describe('the simulated upstream behaves as kube-apiserver', () => {
   test.concurrent.for(upstreamCases(() => context).filter(({ alone }) => !alone))('$name', async ({ run }) => {
-    await run();
+    await expect(run()).resolves.toBeUndefined();
   });
 });
 
 describe('the simulated upstream by itself', () => {
   test.for(upstreamCases(() => context).filter(({ alone }) => alone))('$name', async ({ run }) => {
-    await run();
+    await expect(run()).resolves.toBeUndefined();
   });
 
   test('it says 406 to a client that insists on protobuf, and JSON to a kubelet that would take either', async () => {

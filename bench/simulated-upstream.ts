@@ -8,8 +8,9 @@ import {
 } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { kubernetesName, makeCertificate, SERVER_AUTH } from '@dogwatch/fanout/make-certificate.ts';
-import { ANONYMOUS, isAllowed, isPathAllowed, type SimulatedUser, userOfToken } from './simulated-access.ts';
+import { isPathAllowed, type SimulatedUser } from './simulated-access.ts';
 import { discover } from './simulated-discovery.ts';
+import { answer, header, readBody, sendChunks } from './simulated-http.ts';
 import { getObject, list, methodNotAllowed, type ReadContext, startWatch } from './simulated-reads.ts';
 import {
   isTrue,
@@ -21,6 +22,7 @@ import {
 } from './simulated-request.ts';
 import { SIMULATED_RESOURCES } from './simulated-resources.ts';
 import { answerReview, reviewResource } from './simulated-reviews.ts';
+import { authenticate, authorize, forbiddenPath, nameIn, verbOf } from './simulated-rights.ts';
 import { errorFrame, StatusError } from './simulated-status.ts';
 import { type Collection, SimulatedStore } from './simulated-store.ts';
 import { SimulatedStream } from './simulated-stream.ts';
@@ -37,8 +39,6 @@ export interface SimulatedUpstreamOptions {
   readonly maxStreams?: number;
 }
 
-/** A request body above this is refused, as upstream's 3 MB. */
-const MAX_BODY_BYTES = 3 * 1024 * 1024;
 const DAY_MS = 86_400_000;
 
 type Handled = {
@@ -293,102 +293,3 @@ export class SimulatedUpstream {
 }
 
 const NEWLINE = Buffer.from('\n');
-
-function header(request: Http2ServerRequest, name: string): string | undefined {
-  const value = request.headers[name];
-  return Array.isArray(value) ? value[0] : value;
-}
-
-function authenticate(request: Http2ServerRequest): SimulatedUser {
-  const authorization = header(request, 'authorization');
-  const user = authorization === undefined ? ANONYMOUS : userOfToken(authorization.replace(/^Bearer +/i, ''));
-  if (user === undefined) throw new StatusError(401, { reason: 'Unauthorized', message: 'Unauthorized' });
-  const impersonated = header(request, 'impersonate-user');
-  if (impersonated === undefined) return user;
-  if (user.name !== 'dogwatch' && user.name !== 'admin') throw forbiddenPath(user, 'impersonation');
-  const groups = request.headers['impersonate-group'];
-  return { name: impersonated, groups: [...(groups === undefined ? [] : [groups].flat()), 'system:authenticated'] };
-}
-
-function authorize(user: SimulatedUser, wanted: Parameters<typeof isAllowed>[1]): void {
-  if (isAllowed(user, wanted)) return;
-  const { group, resource, namespace, name, verb } = wanted;
-  const place = namespace === '' ? 'at the cluster scope' : `in the namespace "${namespace}"`;
-  const what = name === '' ? resource : `${resource}${group === '' ? '' : `.${group}`} "${name}"`;
-  throw new StatusError(
-    403,
-    {
-      reason: 'Forbidden',
-      message: `${what} is forbidden: User "${user.name}" cannot ${verb} resource "${resource}" in API group "${group}" ${place}`,
-      details: { ...(name === '' ? {} : { name }), ...(group === '' ? {} : { group }), kind: resource },
-    },
-    { 'x-content-type-options': 'nosniff' },
-  );
-}
-
-function forbiddenPath(user: SimulatedUser, path: string): StatusError {
-  const message = `forbidden: User "${user.name}" cannot get path "${path}"`;
-  return new StatusError(403, { reason: 'Forbidden', message, details: {} }, { 'x-content-type-options': 'nosniff' });
-}
-
-function verbOf(method: string, name: string): string {
-  const verbs: Record<string, string> = { POST: 'create', PUT: 'update', DELETE: 'delete', PATCH: 'patch' };
-  return verbs[method] ?? (name === '' ? 'list' : 'get');
-}
-
-/** The authorizer sees the name of `fieldSelector=metadata.name=x` (protocol L17). */
-function nameIn(fieldSelector: string): string {
-  return /(?:^|,)metadata\.name==?([^,]+)/.exec(fieldSelector)?.[1] ?? '';
-}
-
-function answer(
-  response: Http2ServerResponse,
-  status: number,
-  body: string | Buffer,
-  headers: Readonly<Record<string, string>> = {},
-): void {
-  response.writeHead(status, {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(body),
-    ...headers,
-  });
-  response.end(body);
-}
-
-async function sendChunks(response: Http2ServerResponse, chunks: readonly Buffer[]): Promise<void> {
-  response.writeHead(200, { 'content-type': 'application/json' });
-  for (const chunk of chunks) {
-    if (response.write(chunk) || response.destroyed) continue;
-    await writable(response);
-  }
-  response.end();
-}
-
-/** Resolves when the response has drained or is gone. */
-function writable(response: Http2ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const settle = () => {
-      response.off('drain', settle);
-      response.off('close', settle);
-      resolve();
-    };
-    response.on('drain', settle);
-    response.on('close', settle);
-  });
-}
-
-async function readBody(request: Http2ServerRequest): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > MAX_BODY_BYTES) {
-      throw new StatusError(413, {
-        reason: 'RequestEntityTooLarge',
-        message: 'Request entity too large: limit is 3145728',
-      });
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { KubeClient } from '@dogwatch/test/support/kube-client.ts';
-import { type UpstreamCase, versionOf } from './upstream-cases.ts';
+import { type UpstreamCase, versionOf } from './upstream-case.ts';
 
 interface List {
   readonly kind: string;

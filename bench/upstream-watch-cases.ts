@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type CaseEvent, summary } from './case-watch.ts';
-import { type UpstreamCase, versionOf } from './upstream-cases.ts';
+import { type UpstreamCase, versionOf } from './upstream-case.ts';
 
 const WATCH_LIST = 'watch=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan';
 const END = 'k8s.io/initial-events-end';

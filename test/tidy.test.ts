@@ -55,12 +55,19 @@ describe('sources', () => {
     const undeclared = sources.flatMap((path) => {
       const room = /^(?:(?:libs|services)\/[^/]+|test|bench)/.exec(path)?.[0];
       if (room === undefined || path.startsWith('test/go/')) return [];
-      const { name, dependencies = {} } = JSON.parse(read(`${room}/package.json`)) as {
+      const {
+        name,
+        dependencies = {},
+        devDependencies = {},
+      } = JSON.parse(read(`${room}/package.json`)) as {
         name: string;
         dependencies?: Record<string, string>;
+        devDependencies?: Record<string, string>;
       };
       const rooms = [...read(path).matchAll(/from '(@dogwatch\/[a-z]+)\//g)].map(([, imported]) => imported ?? '');
-      return rooms.filter((imported) => imported !== name && !(imported in dependencies)).map((it) => `${path}: ${it}`);
+      return rooms
+        .filter((imported) => imported !== name && !(imported in dependencies || imported in devDependencies))
+        .map((it) => `${path}: ${it}`);
     });
     expect(undeclared).toEqual([]);
   });

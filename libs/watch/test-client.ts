@@ -1,4 +1,4 @@
-import { expect } from 'vitest';
+import assert from 'node:assert/strict';
 import { frameBookmark, minimalBookmark } from '@dogwatch/kube/event-framer.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import type { Interest } from './interest.ts';
@@ -78,7 +78,7 @@ export class CheckedClient {
   /** What the client believes to exist must be what did exist at `rv`. */
   expectStateOf(rv: ResourceVersion): void {
     const held = [...this.#held].map(([key, { rv: version, uid }]) => `${key}@${version} ${uid}`).toSorted();
-    expect(held).toEqual(this.#history.selectedAt(rv, this.#interest));
+    assert.deepEqual(held, this.#history.selectedAt(rv, this.#interest), `what is held at ${rv}`);
   }
 
   #take({ type, object: { metadata } }: Event): void {
@@ -90,17 +90,17 @@ export class CheckedClient {
 
   #takeInitial(type: string, metadata: Event['object']['metadata'], rv: ResourceVersion): void {
     const key = `${metadata.namespace}/${metadata.name}`;
-    expect(type).toBe('ADDED');
-    expect(Buffer.compare(Buffer.from(this.#lastKey), Buffer.from(key)), 'key order').toBe(-1);
+    assert.equal(type, 'ADDED');
+    assert(Buffer.compare(Buffer.from(this.#lastKey), Buffer.from(key)) < 0, 'key order');
     this.#lastKey = key;
     this.#held.set(key, { rv, uid: metadata.uid! });
   }
 
   #takeBookmark(rv: ResourceVersion, initialEventsEnd: boolean): void {
-    expect(initialEventsEnd, 'I2: one end bookmark, and first').toBe(this.#initial);
-    if (initialEventsEnd) expect(rv).toBe(this.startedAt);
-    else expect(rv, 'I3: news').toBeGreaterThan(this.#vouched);
-    expect(rv, 'I3: nothing above it was sent').toBeGreaterThanOrEqual(this.#order);
+    assert.equal(initialEventsEnd, this.#initial, 'I2: one end bookmark, and first');
+    if (initialEventsEnd) assert.equal(rv, this.startedAt);
+    else assert(rv > this.#vouched, 'I3: news');
+    assert(rv >= this.#order, 'I3: nothing above it was sent');
     this.#initial = false;
     this.#vouched = this.#order = rv;
     // I3: everything up to it was sent.
@@ -118,22 +118,22 @@ export class CheckedClient {
     const key = `${metadata.namespace}/${metadata.name}`;
     const held = this.#held.get(key);
     // A repair delete stands at the version of the last bookmark; else nothing comes at or below one.
-    expect(rv, 'I2: order').toBeGreaterThanOrEqual(this.#order);
+    assert(rv >= this.#order, 'I2: order');
     this.#order = rv;
     // Of the version a watch began at, events may come that it held already: they were under way.
     const again = rv === this.startedAt;
     switch (type) {
       case 'DELETED':
-        if (!again) expect(held?.uid, `${key} is known to whom it is deleted`).toBe(metadata.uid);
+        if (!again) assert.equal(held?.uid, metadata.uid, `${key} is known to whom it is deleted`);
         this.#held.delete(key);
         return;
       case 'ADDED':
-        if (!again) expect(held, `${key} is new`).toBeUndefined();
+        if (!again) assert.equal(held, undefined, `${key} is new`);
         break;
       case 'MODIFIED':
         if (!again && !this.#mayBeNew(held, rv)) {
-          expect(held?.uid, `${key} is known to whom it is modified`).toBe(metadata.uid);
-          expect(rv, `${key} is sent once`).toBeGreaterThan(held!.rv);
+          assert.equal(held?.uid, metadata.uid, `${key} is known to whom it is modified`);
+          assert(rv > held!.rv, `${key} is sent once`);
         }
         break;
       default:

@@ -43,8 +43,8 @@ export function findNode({ version, execPath, platform, arch } = process) {
 }
 
 /**
- * Runs `script` with `args`: in this process if its Node is new enough, else in a child that gets this one's signals
- * and hands back its exit code.
+ * Runs `script` with `args` and Node's own `nodeOptions`: in place of this process where Node can do that (24 and up),
+ * else in a child that gets this one's signals and hands back its exit code.
  */
 export async function runOnNode24(script, args, nodeOptions = []) {
   const { binary, problem } = findNode();
@@ -57,6 +57,11 @@ export async function runOnNode24(script, args, nodeOptions = []) {
     process.argv.splice(1, process.argv.length, path, ...args);
     await import(pathToFileURL(path).href);
     return;
+  }
+  if (typeof process.execve === 'function') {
+    // It is marked experimental, which is no news for whoever runs the command.
+    process.emitWarning = () => undefined;
+    process.execve(binary, [binary, ...nodeOptions, path, ...args], process.env);
   }
   // The IPC channel tells the child when this process is gone, even by SIGKILL.
   const child = spawn(binary, [...nodeOptions, path, ...args], { stdio: ['inherit', 'inherit', 'inherit', 'ipc'] });

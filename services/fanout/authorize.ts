@@ -46,8 +46,9 @@ export interface AuthorizerOptions {
   readonly clock: Clock;
 }
 
-const MAX_CONCURRENT_REVIEWS = 32;
-const MAX_WAITING_REVIEWS = 4096;
+const MAX_CONCURRENT_REVIEWS = 96;
+/** A thousand kubelets that come back at once ask 18,000 questions. */
+const MAX_WAITING_REVIEWS = 32_768;
 const CACHE = { maxEntries: 100_000, maxBytes: 64 * 1024 * 1024 };
 /** Longer questions bypass the cache, so that a few clients cannot fill it (as in upstream's webhook authorizer). */
 const MAX_KEY_LENGTH = 10_000;

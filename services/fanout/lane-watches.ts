@@ -88,7 +88,7 @@ export class LaneWatches {
   }
 
   closeAll(reason: WatchEndReason, status?: (stream: WatchStream) => StatusBody | undefined): void {
-    for (const stream of [...this.#streams]) this.close(stream, reason, status?.(stream));
+    for (const stream of this.#streams) this.close(stream, reason, status?.(stream));
   }
 
   /** Sends a bookmark to all watches that want them, behind everything they have yet to be sent. */

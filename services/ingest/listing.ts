@@ -27,7 +27,7 @@ export async function readListing(
     apiVersion: string;
     signal: AbortSignal;
     /** Called for each part of the answer that arrives. */
-    onPart(): void;
+    readonly onPart: () => void;
   },
 ): Promise<Listing> {
   const { lane, schema, kind, apiVersion, signal, onPart } = request;
@@ -36,7 +36,7 @@ export async function readListing(
   for (;;) {
     const query = new URLSearchParams({ limit: String(PAGE_OBJECTS) });
     if (next !== '') query.set('continue', next);
-    const path = `${lanePath(lane)}?${query}`;
+    const path = `${lanePath(lane)}?${query.toString()}`;
     const response = await upstream.open({ path, headers: { accept: laneAccept(lane, true) }, signal });
     if (response.status !== 200) throw new StatusError(await readStatus(response));
     const scanner = createListScanner(lane.encoding, ITEM_BYTES_MAX);

@@ -58,6 +58,8 @@ export class Reflector {
   #listed = false;
   #abortWatch: AbortController | undefined;
   #listing = false;
+  /** A listing was published, and what was read since continues it. */
+  #continues = false;
   #relist = false;
 
   constructor(options: ReflectorOptions) {
@@ -100,6 +102,8 @@ export class Reflector {
             log.warn({ lane: laneKey(lane), err: error }, 'upstream no longer serves this resource');
             break;
           }
+          // The stream of a watch-list that breaks behind its listing is resumed as a watch.
+          step = this.#continues ? 'watch' : 'list';
           const delay = this.#backoff.next();
           log.warn({ lane: laneKey(lane), err: error, delay }, 'lost the watch on upstream, trying again');
           await sleep(clock, delay, signal);
@@ -118,6 +122,7 @@ export class Reflector {
   async #list(signal: AbortSignal): Promise<Step> {
     const { listings, counters, clock, publisher } = this.#options;
     this.#listing = true;
+    this.#continues = false;
     publisher.interrupt();
     const leave = await listings.enter(signal);
     counters.listings++;
@@ -246,7 +251,7 @@ export class Reflector {
     const backwards = listing.rv < publisher.rv;
     if (backwards) log.error({ lane: laneKey(lane), held: publisher.rv, listed: listing.rv }, 'history went backwards');
     publisher.listing(facts, listing, !this.#listed || backwards);
-    this.#listed = true;
+    this.#listed = this.#continues = true;
     this.#listing = false;
     this.#backoff.reset();
     this.#opened.resolve();

@@ -33,7 +33,7 @@ export async function readWatch(
 ): Promise<WatchEnd> {
   const { lane, signal } = request;
   const query = new URLSearchParams({ watch: 'true', allowWatchBookmarks: 'true', ...request.query });
-  const path = `${lanePath(lane)}?${query}`;
+  const path = `${lanePath(lane)}?${query.toString()}`;
   const response = await upstream.open({ path, headers: { accept: laneAccept(lane, false) }, signal });
   if (response.status !== 200) return { kind: 'refused', status: await readStatus(response) };
   const { warning } = response.headers;

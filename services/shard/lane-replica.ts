@@ -166,7 +166,7 @@ export class LaneReplica implements LaneView {
   }
 
   #end(end: LaneEnd): void {
-    for (const listener of [...this.#endListeners]) listener(end);
+    for (const listener of this.#endListeners) listener(end);
   }
 }
 

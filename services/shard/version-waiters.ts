@@ -34,12 +34,12 @@ export class VersionWaiters {
   }
 
   check(): void {
-    for (const waiter of [...this.#waiters]) if (waiter.holds()) waiter.settle(true);
+    for (const waiter of this.#waiters) if (waiter.holds()) waiter.settle(true);
   }
 
   /** Nothing will hold any more: who waits, or comes to wait, is told so. */
   close(): void {
     this.#closed = true;
-    for (const waiter of [...this.#waiters]) waiter.settle(false);
+    for (const waiter of this.#waiters) waiter.settle(false);
   }
 }

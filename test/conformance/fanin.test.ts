@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { recordClaim } from '../support/claims.ts';
 import { eventually } from '../support/eventually.ts';
 import { Herd, HERD_RESOURCES } from '../support/herd.ts';
 import { NEEDS_DOGWATCH, Stage } from './stage.ts';
@@ -50,5 +51,10 @@ test('1,000 informers on 10 resources cost one upstream watch per lane; 1,000 mo
   });
   const twoEach = Object.fromEntries(groupResources.map((resource) => [resource, 2]));
   expect(await grown()).toEqual(twoEach);
+  recordClaim('fanin', {
+    informers: 2_200,
+    resources: groupResources.length,
+    upstreamWatches: 2 * groupResources.length,
+  });
   for (const herd of [first, second, kubelets]) await herd.stop();
 });

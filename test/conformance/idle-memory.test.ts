@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { recordClaim } from '../support/claims.ts';
 import { WatchClient } from '../support/watch-client.ts';
-import type { WatchRequest } from '../support/watch-recorder.ts';
+import { endings, type WatchRequest } from '../support/watch-recorder.ts';
 import { NEEDS_DOGWATCH, Stage } from './stage.ts';
 
 const CONNECTIONS = 1_000;
@@ -55,10 +56,13 @@ test('18,000 idle watches on 1,000 connections cost at most 20 KB each, connecti
   expect(client.connections).toBe(CONNECTIONS + 1);
   const after = await stage.dogwatch.memory();
   const each = (after.rss - before.rss) / many.length;
-  console.log(
-    `idle-memory: ${(each / 1024).toFixed(1)} KB per watch (${many.length} watches, ${CONNECTIONS} connections, ` +
-      `RSS ${Math.round(before.rss / 2 ** 20)} to ${Math.round(after.rss / 2 ** 20)} MB)`,
-  );
+  recordClaim('idle-memory', {
+    watches: many.length,
+    connections: CONNECTIONS,
+    bytesPerWatch: Math.round(each),
+    rssBefore: before.rss,
+    rssAfter: after.rss,
+  });
   expect(each).toBeLessThanOrEqual(LIMIT_BYTES);
 
   // They are all alive: one object reaches every watch of its resource.
@@ -67,5 +71,5 @@ test('18,000 idle watches on 1,000 connections cost at most 20 KB each, connecti
   });
   const rv = Number(created.metadata.resourceVersion);
   await client.reached(({ request }) => (request.path === '/api/v1/configmaps' ? rv : 0), 20_000);
-  expect(client.streams.filter(({ ended }) => ended !== undefined)).toEqual([]);
+  expect(endings(client.streams)).toEqual([]);
 });

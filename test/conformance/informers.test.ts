@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { assetPath } from '../support/assets.ts';
+import { recordClaim } from '../support/claims.ts';
 import { run } from '../support/command.ts';
 import { Stage } from './stage.ts';
 
@@ -37,7 +38,7 @@ test('typed, dynamic and metadata-only informers come to equal a direct LIST aft
   );
   expect(code, `${stderr.slice(-4_000)}${stdout.toString().slice(-2_000)}`).toBe(0);
   const report = JSON.parse(stdout.toString()) as Report;
-  console.log(`informers: ${report.writes} writes, ${report.events} events, equal after ${report.settledMs} ms`);
+  recordClaim('informers', { writes: report.writes, events: report.events, settledMs: report.settledMs });
   expect(report).toMatchObject({ informers: 29, backwards: 0, differences: {}, errorEvents: 0, http410: 0 });
   expect(report.writes).toBeGreaterThan(1_000);
   expect(report.events).toBeGreaterThan(report.writes);

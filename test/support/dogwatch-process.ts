@@ -6,7 +6,7 @@ import { eventually, GiveUp } from './eventually.ts';
 import type { Endpoint } from './kube-client.ts';
 import { parsePrometheusText, type Sample } from './prometheus-text.ts';
 
-const CLI = fileURLToPath(new URL('../../services/cli/main.ts', import.meta.url));
+const CLI = fileURLToPath(new URL('../../services/cli/dogwatch.js', import.meta.url));
 const SERVING_TIMEOUT_MS = 30_000;
 
 export interface DogwatchOptions {
@@ -114,7 +114,6 @@ async function launch(
     name: 'dogwatch',
     command: process.execPath,
     args: [
-      '--expose-gc',
       CLI,
       'sidecar',
       `--kubeconfig=${kubeconfig}`,
@@ -127,7 +126,8 @@ async function launch(
       ...flags,
     ],
     logFile,
-    env: cleanEnvironment(),
+    // The command sets Node's options itself; this adds what /debug/memory needs.
+    env: { ...cleanEnvironment(), NODE_OPTIONS: '--expose-gc' },
   });
   try {
     const wait = { what: 'dogwatch serves and is ready', timeoutMs: SERVING_TIMEOUT_MS, everyMs: 50 };

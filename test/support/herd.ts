@@ -12,7 +12,10 @@ export interface HerdReport {
   readonly http410: number;
   readonly http429: number;
   readonly httpOther: number;
+  /** Requests that met no answer; they are in none of the counts above. */
   readonly refused: number;
+  /** Watch streams that broke instead of ending. */
+  readonly cut: number;
   /** In-stream ERROR events. */
   readonly errorEvents: number;
   /** Failures after which client-go relists, and those of them that a server's answer caused, not a lost connection. */

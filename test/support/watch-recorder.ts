@@ -124,6 +124,13 @@ export function check(
   });
 }
 
+/** For a failing test: which streams have ended and how, counted by what they asked for. */
+export function endings(streams: readonly RecordedStream[]): string[] {
+  const ended = streams.filter((stream) => stream.ended !== undefined);
+  const alike = Map.groupBy(ended, ({ request, ended: how }) => `${request.path} ${interestKey(request)}: ${how}`);
+  return [...alike].map(([what, { length }]) => `${length} x ${what}`);
+}
+
 /** For a failing test: how many violations of each rule, and of each the first three with what their stream asked for. */
 export function summarise(violations: readonly Violation[], streams: readonly RecordedStream[]): string[] {
   const byRule = Map.groupBy(violations, ({ rule }) => rule);

@@ -11,8 +11,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// counters of what a group of informers asked and met. Requests are counted as they leave, so a retry is seen even
-// where client-go keeps quiet about it.
+// counters of what a group of informers asked and met. Requests count once they are answered; those that met no answer
+// are only refused.
 type counters struct {
 	Lists      atomic.Int64 // LIST requests
 	WatchLists atomic.Int64 // watches with sendInitialEvents=true: the other way to relist
@@ -21,6 +21,7 @@ type counters struct {
 	Http429    atomic.Int64
 	HttpOther  atomic.Int64 // any other status that is not 2xx
 	Refused    atomic.Int64 // requests that met no answer at all
+	Cut        atomic.Int64 // watch streams that broke instead of ending
 	ErrorEvent atomic.Int64 // in-stream ERROR events, an in-stream 410 among them
 	WatchError atomic.Int64 // calls of the informers' WatchErrorHandler, each followed by a relist
 	StatusErr  atomic.Int64 // those of them that a server's Status caused, not a lost connection
@@ -35,7 +36,7 @@ func (c *counters) report() map[string]any {
 	defer c.mu.Unlock()
 	return map[string]any{
 		"lists": c.Lists.Load(), "watchLists": c.WatchLists.Load(), "watches": c.Watches.Load(),
-		"http410": c.Http410.Load(), "http429": c.Http429.Load(), "httpOther": c.HttpOther.Load(), "refused": c.Refused.Load(),
+		"http410": c.Http410.Load(), "http429": c.Http429.Load(), "httpOther": c.HttpOther.Load(), "refused": c.Refused.Load(), "cut": c.Cut.Load(),
 		"errorEvents": c.ErrorEvent.Load(), "watchErrors": c.WatchError.Load(), "statusErrors": c.StatusErr.Load(), "samples": append([]string{}, c.sample...),
 	}
 }
@@ -63,6 +64,11 @@ func (c *counters) watchFailed(who string, err error) {
 // wrap counts every request of a transport.
 func (c *counters) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		response, err := next.RoundTrip(r)
+		if err != nil {
+			c.Refused.Add(1)
+			return nil, err
+		}
 		query := r.URL.Query()
 		watch := query.Get("watch") == "true" || query.Get("watch") == "1"
 		switch {
@@ -72,11 +78,6 @@ func (c *counters) wrap(next http.RoundTripper) http.RoundTripper {
 			c.Watches.Add(1)
 		case r.Method == http.MethodGet:
 			c.Lists.Add(1)
-		}
-		response, err := next.RoundTrip(r)
-		if err != nil {
-			c.Refused.Add(1)
-			return nil, err
 		}
 		switch {
 		case response.StatusCode == http.StatusGone:
@@ -97,7 +98,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// errorScanner looks for ERROR events in a watch stream, in both encodings, without decoding it.
+// errorScanner looks for ERROR events and breaks in a watch stream, in both encodings, without decoding it.
 type errorScanner struct {
 	io.ReadCloser
 	counters *counters
@@ -115,6 +116,9 @@ func (s *errorScanner) Read(p []byte) (int, error) {
 			s.counters.ErrorEvent.Add(1)
 			s.counters.note(string(seen[at:min(len(seen), at+400)]))
 		}
+	}
+	if err != nil && err != io.EOF {
+		s.counters.Cut.Add(1)
 	}
 	s.tail = append([]byte(nil), seen[max(0, len(seen)-16):]...)
 	return n, err

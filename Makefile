@@ -1,0 +1,45 @@
+# Everything here sets itself up. The first target a newcomer needs: make demo. List: make help.
+SHELL := /bin/bash
+NODE24 := node services/cli/node24.js
+VITEST := $(NODE24) node_modules/vitest/vitest.mjs run
+RESULTS := test/results
+
+.PHONY: help install demo test check conformance prove-sidecar bench assets
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
+
+# npm writes this file at the end of an installation, so it is older than the lock file exactly if it is outdated.
+node_modules/.package-lock.json: package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+install: node_modules/.package-lock.json ## npm ci, if package-lock.json has changed since
+
+demo: install ## 3,600 watches through dogwatch; KUBECONFIG=... for a cluster of yours, DEMO_SECONDS=... to stop by itself
+	$(NODE24) bench/demo.main.ts
+
+test: install ## format, lint, types, unused code; unit, property and integration tests
+	npm run --silent format:check
+	npm run --silent lint
+	npm run --silent types
+	npm run --silent unused
+	$(VITEST) --project unit --project integration --reporter=default --reporter=json --outputFile.json=$(RESULTS)/test.json
+
+check: install ## what to run before a commit: format, lint, types, unused code, unit tests
+	npm run --silent check
+
+assets: install ## builds kube-apiserver, etcd and the other real components, once (needs Go)
+	$(NODE24) test/support/assets.main.ts
+
+conformance: assets ## dogwatch in front of a real control plane: kubectl, informers, kubelets, upstream's own suites
+	$(VITEST) --project conformance --reporter=default --reporter=json --outputFile.json=$(RESULTS)/conformance.json
+
+CLAIMS := streams fanin upstream-restart sidecar-restart idle-memory burst
+prove-sidecar: assets ## what the README claims, at full size, written to test/results/sidecar.json
+	rm -rf $(RESULTS)/claims
+	$(VITEST) --project conformance $(CLAIMS:%=test/conformance/%.test.ts)
+	$(NODE24) test/support/claims.main.ts
+
+bench: assets ## kube-apiserver and dogwatch in turn on the same events
+	$(NODE24) bench/compare.main.ts

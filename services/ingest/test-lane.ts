@@ -1,0 +1,94 @@
+import type { Envelope } from '@dogwatch/bus/envelope.ts';
+import { MemoryBus } from '@dogwatch/bus/memory-bus.ts';
+import { type FakeClock, createFakeClock } from '@dogwatch/process/fake-clock.ts';
+import { createLogger } from '@dogwatch/process/log.ts';
+import { podSchema } from '@dogwatch/watch/test-objects.ts';
+import { WatchCache } from '@dogwatch/watch/watch-cache.ts';
+import { type IngestCounters, createCounters } from './counters.ts';
+import type { LaneType } from './lane-type.ts';
+import { Publisher } from './publisher.ts';
+import { Reflector } from './reflector.ts';
+import { PODS, TestUpstream } from './test-upstream.ts';
+import { Turnstile } from './turnstile.ts';
+
+export const POD_TYPE: LaneType = {
+  schema: podSchema,
+  kind: 'Pod',
+  apiVersion: 'v1',
+  listKind: 'PodList',
+  layout: 'typed',
+};
+
+export const silent = createLogger({ level: 'error', pretty: false, destination: { write: () => {} } });
+
+/** Follows a track as a shard does: any gap throws. */
+export class Follower {
+  /** What came, as `kind epoch`. */
+  readonly seen: string[] = [];
+  #cache: WatchCache | undefined;
+  #epoch = 0;
+
+  constructor(bus: MemoryBus, track: string) {
+    bus.follow(track, (envelope) => this.#take(envelope));
+  }
+
+  get cache(): WatchCache {
+    return this.#cache!;
+  }
+
+  /** `TYPE name@rv` of all changes since `rv`. */
+  since(rv: number): string[] {
+    const { window } = this.cache;
+    const found: string[] = [];
+    for (let at = window.after(rv); at < window.end; at++) {
+      const { type, object, rv: version } = window.at(at);
+      found.push(`${type} ${object.name}@${version}`);
+    }
+    return found;
+  }
+
+  #take(envelope: Envelope): void {
+    this.seen.push(`${envelope.kind} ${envelope.epoch}`);
+    switch (envelope.kind) {
+      case 'listing':
+        if (envelope.epoch === this.#epoch && this.#cache?.repair(envelope.listing) === true) return;
+        this.#epoch = envelope.epoch;
+        this.#cache = new WatchCache(envelope.facts.schema, envelope.listing, 1_000_000);
+        break;
+      case 'batch':
+        this.cache.apply(envelope.batch);
+        break;
+      case 'watermark':
+        this.cache.advance(envelope.rv, envelope.previous);
+        break;
+      case 'end':
+        break;
+    }
+  }
+}
+
+/** A reflector over a scripted upstream, and what follows it. */
+export class TestLane {
+  readonly clock: FakeClock = createFakeClock();
+  readonly upstream = new TestUpstream();
+  readonly counters: IngestCounters = createCounters();
+  readonly abort = new AbortController();
+  readonly publisher: Publisher;
+  readonly follower: Follower;
+  readonly reflector: Reflector;
+  readonly running: Promise<'closed' | 'gone'>;
+
+  constructor(listings = new Turnstile(1)) {
+    const bus = new MemoryBus();
+    this.publisher = new Publisher(bus, 't');
+    this.follower = new Follower(bus, 't');
+    const { clock, upstream, counters, publisher } = this;
+    const common = { lane: PODS, type: POD_TYPE, log: silent, random: () => 1 };
+    this.reflector = new Reflector({ ...common, upstream, publisher, listings, clock, counters });
+    this.running = this.reflector.run(this.abort.signal);
+  }
+
+  get cache(): WatchCache {
+    return this.follower.cache;
+  }
+}
