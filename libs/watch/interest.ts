@@ -28,7 +28,7 @@ export class Interest {
     this.name = parts.name;
     this.labels = parts.labels;
     this.fields = parts.fields;
-    const fields = parts.fields.requirements.map(({ field, equals, value }) => [field, equals, value]);
+    const fields = parts.fields.requirements.map(({ field, equals, value }) => JSON.stringify([field, equals, value]));
     this.key = JSON.stringify([parts.namespace, parts.name, parts.labels.canonical, fields.toSorted()]);
   }
 

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ObjectStore, compareKeys } from './object-store.ts';
@@ -53,10 +54,10 @@ describe('ObjectStore', () => {
         for (const [rv, { kind, name }] of steps.entries()) {
           const object = pod(`p${name}`, rv + 1);
           if (kind === 'set') {
-            expect(store.set(object)?.rv).toBe(model.get(object.key));
+            assert.equal(store.set(object)?.rv, model.get(object.key));
             model.set(object.key, rv + 1);
           } else if (kind === 'delete') {
-            expect(store.delete(object.key)?.rv).toBe(model.get(object.key));
+            assert.equal(store.delete(object.key)?.rv, model.get(object.key));
             model.delete(object.key);
           } else if (snapshots.length < 5) {
             snapshots.push([store.snapshot(), new Map(model)]);

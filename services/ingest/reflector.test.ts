@@ -267,6 +267,18 @@ describe('the watch', () => {
     },
   );
 
+  test('that is lost lets nobody vouch for the lane until it is listed: else that would look like a step back', async () => {
+    const lane = started();
+    const stream = await listed(lane);
+    stream.error(410);
+    const again = await lane.upstream.next();
+    // As a verification watch does that began before.
+    lane.publisher.watermark(40);
+    again.listing(30, []);
+    await until(() => lane.cache.watermark === 30);
+    expect(lane.follower.seen).toEqual(['listing 1', 'listing 1']);
+  });
+
   test('whose upstream went back in time (a restore) begins a new epoch', async () => {
     const lane = started();
     const stream = await listed(lane);

@@ -65,6 +65,7 @@ export class Shard implements Service, LaneSource {
     const release = (): void => {
       if (released) return;
       released = true;
+      // A lane that has ended may have been opened again since: that one is not ours to close.
       if (--held.users > 0 || this.#stopped || !this.#isCurrent(held)) return;
       held.idle = this.#deps.clock.setTimeout(() => void this.#close(held), this.#config.laneIdleMs);
     };
@@ -133,8 +134,6 @@ export class Shard implements Service, LaneSource {
 
   async #close(held: Held): Promise<void> {
     const { bus, log } = this.#deps;
-    // Another may be reading the lane by now.
-    if (!this.#isCurrent(held)) return;
     this.#forget(held);
     try {
       await bus.request('close', { lane: held.replica.lane });

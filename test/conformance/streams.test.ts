@@ -5,6 +5,7 @@ import { WatchClient } from '../support/watch-client.ts';
 import type { Interest } from '../support/watch-model.ts';
 import {
   check,
+  endings,
   type ObjectEvent,
   type RecordedStream,
   summarise,

@@ -1,5 +1,5 @@
 import type { AuditEvent } from '../support/control-plane-users.ts';
-import { byResource, type Sample, sumOf } from '../support/prometheus-text.ts';
+import { byResource, type Sample } from '../support/prometheus-text.ts';
 
 /** Open watches of kube-apiserver by `group/resource`, as it counts them itself. */
 export function openWatches(samples: readonly Sample[]): ReadonlyMap<string, number> {
@@ -34,39 +34,34 @@ export function growth(
 export interface InitialRead {
   readonly path: string;
   readonly verb: 'list' | 'watch-list';
-  /** Milliseconds since 1970, with a fraction; the end of a watch-list's initial events is not in the log. */
+  /** Milliseconds since 1970, with a fraction. */
   readonly from: number;
-  readonly to: number | undefined;
+  /** The end of a LIST; of a watch-list the start of its answer, for the log says no more. */
+  readonly to: number;
 }
 
 /** dogwatch's initial reads since `since`, oldest first; field-selector probes that match nothing are not reads. */
 export function initialReadsOf(audit: readonly AuditEvent[], since: number): InitialRead[] {
-  const reads = new Map<string, InitialRead>();
-  for (const event of audit) {
-    const url = new URL(event.requestURI, 'https://kube-apiserver');
-    const verb = event.verb === 'list' ? 'list' : 'watch-list';
-    if (verb === 'watch-list' && url.searchParams.get('sendInitialEvents') !== 'true') continue;
-    if (url.searchParams.has('fieldSelector')) continue;
-    const from = micros(event.requestReceivedTimestamp);
-    if (from < since) continue;
-    const to = verb === 'list' && event.stage === 'ResponseComplete' ? micros(event.stageTimestamp) : undefined;
-    reads.set(event.auditID, { path: url.pathname, verb, from, to: to ?? reads.get(event.auditID)?.to });
-  }
-  return [...reads.values()].toSorted((a, b) => a.from - b.from);
+  return audit
+    .flatMap((event): InitialRead[] => {
+      const url = new URL(event.requestURI, 'https://kube-apiserver');
+      const verb = event.verb === 'list' ? 'list' : 'watch-list';
+      if (verb === 'watch-list' && url.searchParams.get('sendInitialEvents') !== 'true') return [];
+      if (url.searchParams.has('fieldSelector')) return [];
+      if (event.stage !== (verb === 'list' ? 'ResponseComplete' : 'ResponseStarted')) return [];
+      const [from, to] = [millis(event.requestReceivedTimestamp), millis(event.stageTimestamp)];
+      return from < since ? [] : [{ path: url.pathname, verb, from, to }];
+    })
+    .toSorted((a, b) => a.from - b.from);
 }
 
 /** A MicroTime in milliseconds with a fraction; Date alone drops the microseconds. */
-function micros(time: string): number {
+function millis(time: string): number {
   const fraction = /\.(\d+)Z$/.exec(time)?.[1] ?? '0';
   return Date.parse(time.replace(/\.\d+Z$/, 'Z')) + Number(`0.${fraction}`) * 1_000;
 }
 
-/** Initial reads that began before the one before them had ended: a LIST by its log entry, a watch-list by its mean time. */
-export function overlapping(reads: readonly InitialRead[], samples: readonly Sample[]): InitialRead[] {
-  const count = sumOf(samples, 'apiserver_watch_list_duration_seconds_count');
-  const mean = count === 0 ? 0 : (sumOf(samples, 'apiserver_watch_list_duration_seconds_sum') / count) * 1_000;
-  return reads.filter((read, index) => {
-    const previous = reads[index - 1];
-    return previous !== undefined && read.from < (previous.to ?? previous.from + mean / 2);
-  });
+/** Initial reads that began before the one before them had been answered. */
+export function overlapping(reads: readonly InitialRead[]): InitialRead[] {
+  return reads.filter((read, index) => read.from < (reads[index - 1]?.to ?? 0));
 }
