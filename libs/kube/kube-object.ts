@@ -45,11 +45,21 @@ export function kubeObject(schema: ObjectSchema, bytes: Buffer): KubeObject {
   };
 }
 
+/** "" also where the bytes on the way to the field are no field: an object that is there can be selected by less. */
+function scanFieldOrNone(encoding: Encoding, bytes: Buffer, path: FieldPath): string {
+  try {
+    return scanField(encoding, bytes, path);
+  } catch (error) {
+    if (error instanceof MalformedFrame) return '';
+    throw error;
+  }
+}
+
 /** What upstream compares where a field of a built-in type is absent: its zero value. */
 const ZERO_VALUES = { string: '', message: '', bool: 'false', int: '0' };
 
 function fieldValue(encoding: Encoding, bytes: Buffer, path: FieldPath): string {
-  const value = scanField(encoding, bytes, path);
+  const value = scanFieldOrNone(encoding, bytes, path);
   const leaf = path.protobuf.at(-1);
   return value === '' && leaf !== undefined ? ZERO_VALUES[leaf.type] : value;
 }
