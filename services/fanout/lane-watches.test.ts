@@ -64,6 +64,21 @@ describe('delivery', () => {
     expect(slow.events).toEqual(quick.events);
   });
 
+  test('I9: one that takes nothing for three minutes is cut off; one that has nothing to take is not', async () => {
+    const { view, watches, ended, resume } = started();
+    const stuck = resume(10).client;
+    const idle = resume(12).client;
+    stuck.capacity = 1;
+    view.change(change('ADDED', pod('a', 11)), change('ADDED', pod('b', 12)));
+    await turn();
+    for (let second = 0; second < 180; second++) watches.tick();
+    expect(ended).toEqual([]);
+    watches.tick();
+    expect(ended).toEqual(['stalled']);
+    expect(stuck.aborted).toBe(true);
+    expect(idle.ended).toBe(false);
+  });
+
   test('one that the window moved past ends cleanly (W10), without a bookmark', async () => {
     const { view, watches, ended, resume } = started(new TestLaneView(10, [], 3_000));
     const { client } = resume(10);
@@ -72,7 +87,7 @@ describe('delivery', () => {
       view.change(change('MODIFIED', pod('a', rv)));
       if (rv === 11) await turn();
     }
-    watches.trim();
+    watches.tick();
     client.drain();
     await turn();
     expect(client.events).toEqual(['ADDED a@11']);

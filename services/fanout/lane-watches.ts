@@ -11,11 +11,15 @@ import type { WatchEndReason, WatchStream } from './watch-stream.ts';
 
 /** A change applied less than this ago may have siblings of the same version still under way. */
 const QUIET_MS = 20;
+/** A client that takes nothing for this long while there is something to send is cut off: it holds a snapshot. */
+const STALLED_SECONDS = 180;
 
 /** The open watches of one lane on this node. */
 export class LaneWatches {
   readonly view: LaneView;
   readonly pumps: Pumps;
+  /** Streams whose client is not reading as fast as there is to send. */
+  readonly blocked = new Set<WatchStream>();
   readonly #release: () => void;
   readonly #stopListening: () => void;
   readonly #streams = new Set<WatchStream>();
@@ -82,6 +86,7 @@ export class LaneWatches {
   close(stream: WatchStream, reason: WatchEndReason, status?: StatusBody): void {
     const { watcher } = stream;
     if (!this.#streams.delete(stream)) return;
+    this.blocked.delete(stream);
     if (watcher !== undefined) this.#groups.leave(watcher);
     stream.finish(reason, status);
     this.#ended(stream, reason);
@@ -97,9 +102,10 @@ export class LaneWatches {
     this.#groups.bookmark(quiet, (rv) => this.#frameBookmark(rv));
   }
 
-  /** To be called about once a second. */
-  trim(): void {
+  /** To be called about once a second: lets go of what the window has evicted, and of clients that do not read. */
+  tick(): void {
     this.#groups.trim();
+    for (const stream of this.blocked) if (++stream.stalledSeconds > STALLED_SECONDS) this.close(stream, 'stalled');
   }
 
   /** Gives the lane back; no watch may be open. */

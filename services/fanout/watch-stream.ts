@@ -9,6 +9,7 @@ export type WatchEndReason =
   | 'client-gone'
   | 'timeout'
   | 'overrun'
+  | 'stalled'
   | 'expired'
   | 'lane-ended'
   | 'rights-withdrawn'
@@ -21,6 +22,8 @@ export class WatchStream implements WatcherOwner {
   #watcher: Watcher | undefined;
   #queued = false;
   #blocked = false;
+  /** Seconds since the socket took something, while there is more to send. */
+  stalledSeconds = 0;
 
   constructor(lane: LaneWatches, client: ClientStream) {
     this.#lane = lane;
@@ -28,6 +31,8 @@ export class WatchStream implements WatcherOwner {
     client.listen({
       onDrain: () => {
         this.#blocked = false;
+        this.stalledSeconds = 0;
+        this.#lane.blocked.delete(this);
         this.wake();
       },
       onClose: () => this.#lane.close(this, 'client-gone'),
@@ -65,6 +70,7 @@ export class WatchStream implements WatcherOwner {
     switch (result) {
       case 'blocked':
         this.#blocked = true;
+        this.#lane.blocked.add(this);
         break;
       case 'overrun':
         this.#lane.close(this, 'overrun');
@@ -79,6 +85,10 @@ export class WatchStream implements WatcherOwner {
     const watcher = this.#watcher;
     this.#watcher = undefined;
     if (reason === 'client-gone') return;
+    if (reason === 'stalled') {
+      this.#client.abort();
+      return;
+    }
     const { view } = this.#lane;
     if (status !== undefined) {
       this.#client.write(frameStatusEvent(view.lane.encoding, status));

@@ -143,7 +143,7 @@ export class Watches {
     for (const { stream, watches } of this.#deadlines.due(now)) watches.close(stream, 'timeout');
     for (const opened of this.#checks.due(now)) void this.#check(opened);
     for (const [key, lane] of this.#lanes) {
-      lane.watches.trim();
+      lane.watches.tick();
       if (lane.watches.idle) {
         lane.watches.dispose();
         this.#lanes.delete(key);

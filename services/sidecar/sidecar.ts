@@ -1,16 +1,18 @@
 import { MemoryBus } from '@dogwatch/bus/memory-bus.ts';
-import { createFanout } from '@dogwatch/fanout/fanout.ts';
-import { loadServingCertificate } from '@dogwatch/fanout/serving-certificate.ts';
+import { type Fanout, type FanoutConfig, createFanout } from '@dogwatch/fanout/fanout.ts';
+import { type ServingCertificate, loadServingCertificate } from '@dogwatch/fanout/serving-certificate.ts';
 import { Ingest } from '@dogwatch/ingest/ingest.ts';
-import { createAdminServer } from '@dogwatch/process/admin-server.ts';
+import { type AdminServer, createAdminServer } from '@dogwatch/process/admin-server.ts';
 import { systemClock } from '@dogwatch/process/clock.ts';
-import { runAll } from '@dogwatch/process/lifecycle.ts';
+import { type Service, runAll } from '@dogwatch/process/lifecycle.ts';
 import { type Log, createLogger, isPretty, levelOfVerbosity } from '@dogwatch/process/log.ts';
 import { createMetrics } from '@dogwatch/process/metrics.ts';
 import { Shard } from '@dogwatch/shard/shard.ts';
+import type { ClusterAccess } from '@dogwatch/upstream/cluster-access.ts';
 import { Discovery } from '@dogwatch/upstream/discovery.ts';
 import { loadKubeconfig } from '@dogwatch/upstream/kubeconfig.ts';
 import { createUpstream } from '@dogwatch/upstream/upstream-client.ts';
+import type { Upstream } from '@dogwatch/upstream/upstream.ts';
 import { writeKubeconfig } from '@dogwatch/upstream/write-kubeconfig.ts';
 import { findClientCa } from './client-ca.ts';
 import type { SidecarConfig } from './config.ts';
@@ -24,12 +26,10 @@ const LANE_OPEN_TIMEOUT_MS = 10_000;
  * when it has drained after `signal`; rejects with an error whose message says what to do.
  */
 export async function runSidecar(config: SidecarConfig, signal: AbortSignal): Promise<void> {
-  const clock = systemClock;
   const log = createLogger({
     level: levelOfVerbosity(config.v),
     pretty: isPretty(config.logFormat, process.stderr.isTTY),
   });
-  const metrics = createMetrics();
   const access = await loadKubeconfig(present({ path: config.kubeconfig, context: config.context, env: process.env }));
   const upstream = createUpstream(access, {
     env: process.env,
@@ -39,70 +39,84 @@ export async function runSidecar(config: SidecarConfig, signal: AbortSignal): Pr
   try {
     const version = await checkUpstream(upstream, config.upstreamTimeout);
     log.info({ upstream: upstream.server.href, version, source: access.source }, 'upstream answers');
-    const discovery = new Discovery(upstream, () => clock.now());
-    await discovery.refresh();
-    const bus = new MemoryBus();
-    const base = { bus, upstream, discovery, clock, log, metrics, random: Math.random };
-    const ingest = new Ingest(base, { maxLanes: config.maxLanes });
-    const shard = new Shard(base, {
-      windowBytesMax: config.windowBytes,
-      laneIdleMs: config.laneIdleTimeout,
-      openTimeoutMs: LANE_OPEN_TIMEOUT_MS,
-    });
-    const certificate = await loadServingCertificate(
-      present({
-        certFile: config.tlsCertFile,
-        keyFile: config.tlsPrivateKeyFile,
-        certDir: config.certDir,
-        names: [config.bindAddress, ...config.tlsSan],
-        now: clock.wall(),
-      }),
-    );
-    const clientCaFile = config.clientCaFile ?? (await findClientCa(upstream, config.certDir, log));
-    const fanout = await createFanout(
-      { ...base, lanes: shard },
-      {
-        address: config.bindAddress,
-        port: config.securePort,
-        certificate,
-        clientCaFile,
-        maxConnections: config.maxConnections,
-        bookmarkIntervalMs: config.bookmarkInterval,
-        reauthorizeIntervalMs: config.reauthorizeInterval,
-        reviewCacheTtlMs: config.reviewCacheTtl,
-      },
-    );
-    let serving = false;
-    const check = upstreamCheck(upstream, clock);
-    const admin = createAdminServer({
-      address: config.adminAddress,
-      port: config.adminPort,
-      checks: [{ name: 'serving', check: () => (serving ? undefined : 'not listening yet') }, check],
-      metrics,
-      log,
-    });
-    const announce = announcement(config, {
-      fanout,
-      admin,
-      access,
-      ca: certificate.ca,
-      log,
-      onServing: () => (serving = true),
-    });
-    await runAll([[fanout, announce], [shard], [ingest, check], [admin]], signal);
+    await runAll(await compose(config, { upstream, access, log }), signal);
     log.info('stopped');
   } finally {
     upstream.close();
   }
 }
 
+/** The services of the sidecar in ranks: edge first, then what feeds it. Nothing runs yet. */
+async function compose(
+  config: SidecarConfig,
+  { upstream, access, log }: { upstream: Upstream; access: ClusterAccess; log: Log },
+): Promise<Service[][]> {
+  const clock = systemClock;
+  const metrics = createMetrics();
+  const bus = new MemoryBus();
+  const discovery = new Discovery(upstream, () => clock.now());
+  await discovery.refresh();
+  const base = { bus, upstream, discovery, clock, log, metrics, random: Math.random };
+  const ingest = new Ingest(base, { maxLanes: config.maxLanes });
+  const shard = new Shard(base, {
+    windowBytesMax: config.windowBytes,
+    laneIdleMs: config.laneIdleTimeout,
+    openTimeoutMs: LANE_OPEN_TIMEOUT_MS,
+  });
+  const certificate = await servingCertificate(config, clock.wall());
+  const clientCaFile = config.clientCaFile ?? (await findClientCa(upstream, config.certDir, log));
+  const fanout = await createFanout({ ...base, lanes: shard }, fanoutConfig(config, certificate, clientCaFile));
+  let serving = false;
+  const ready = { name: 'serving', check: () => (serving ? undefined : 'not listening yet') };
+  const answers = upstreamCheck(upstream, clock);
+  const admin = createAdminServer({
+    address: config.adminAddress,
+    port: config.adminPort,
+    checks: [ready, answers],
+    metrics,
+    log,
+  });
+  const onServing = (): boolean => (serving = true);
+  const announce = announcement(config, { fanout, admin, access, ca: certificate.ca, log, onServing });
+  return [[fanout, announce], [shard], [ingest, answers], [admin]];
+}
+
+function servingCertificate(config: SidecarConfig, now: number): Promise<ServingCertificate> {
+  return loadServingCertificate(
+    present({
+      certFile: config.tlsCertFile,
+      keyFile: config.tlsPrivateKeyFile,
+      certDir: config.certDir,
+      names: [config.bindAddress, ...config.tlsSan],
+      now,
+    }),
+  );
+}
+
+function fanoutConfig(
+  config: SidecarConfig,
+  certificate: ServingCertificate,
+  clientCaFile: string | undefined,
+): FanoutConfig {
+  return {
+    address: config.bindAddress,
+    port: config.securePort,
+    certificate,
+    clientCaFile,
+    maxConnections: config.maxConnections,
+    bookmarkIntervalMs: config.bookmarkInterval,
+    reauthorizeIntervalMs: config.reauthorizeInterval,
+    reviewCacheTtlMs: config.reviewCacheTtl,
+  };
+}
+
 /** Tells where dogwatch listens, once it does, and writes the kubeconfig that leads there. */
 function announcement(
   config: SidecarConfig,
   of: {
-    fanout: Awaited<ReturnType<typeof createFanout>>;
-    admin: ReturnType<typeof createAdminServer>;
-    access: Awaited<ReturnType<typeof loadKubeconfig>>;
+    fanout: Fanout;
+    admin: AdminServer;
+    access: ClusterAccess;
     ca: Buffer;
     log: Log;
     onServing: () => void;
