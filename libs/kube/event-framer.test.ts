@@ -45,7 +45,7 @@ describe.each(LANES)('%s in %s', (resource, encoding) => {
   const events = recorded(resource, encoding);
   const bookmarks = events.filter(({ type }) => type === 'BOOKMARK');
 
-  test('is framed as upstream frames it', () => {
+  test('I1: is framed as upstream frames it, byte for byte', () => {
     for (const { frame, type, object } of events) expect(frameEvent(encoding, type, object)).toEqual(frame);
   });
 
