@@ -6,6 +6,8 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          // Some start processes of their own, on machines that build beside them.
+          testTimeout: 20_000,
           include: [
             'libs/**/*.test.ts',
             'services/**/*.test.ts',

@@ -32,6 +32,8 @@ export interface UpstreamCase {
   readonly name: string;
   /** True: it disturbs others, so nothing may run beside it. */
   readonly alone?: boolean;
+  /** True: what kube-apiserver does, and dogwatch does otherwise on purpose; a reason stands beside it. */
+  readonly ofUpstream?: boolean;
   readonly run: (context: CaseContext) => Promise<void>;
 }
 

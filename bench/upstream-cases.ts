@@ -7,6 +7,7 @@ import { WATCH_CASES } from './upstream-watch-cases.ts';
 export interface BoundCase {
   readonly name: string;
   readonly alone: boolean;
+  readonly ofUpstream: boolean;
   readonly run: () => Promise<void>;
 }
 
@@ -14,9 +15,10 @@ let cases = 0;
 
 /** What kube-apiserver does and the simulated upstream must do too: to be run against either. */
 export function upstreamCases(context: () => UpstreamContext): readonly BoundCase[] {
-  return [...LIST_CASES, ...WATCH_CASES].map(({ name, run, alone = false }) => ({
+  return [...LIST_CASES, ...WATCH_CASES].map(({ name, run, alone = false, ofUpstream = false }) => ({
     name,
     alone,
+    ofUpstream,
     run: async () => {
       cases += 1;
       const watches: CaseWatch[] = [];

@@ -18,7 +18,7 @@ export interface WatcherOwner {
 
 export type PumpResult = 'drained' | 'blocked' | 'overrun';
 
-const INITIAL_CHUNK_BYTES = 8 * 1024;
+const INITIAL_CHUNK_BYTES = 16 * 1024;
 
 /** The initial events of one watcher: a snapshot walked at the pace of its socket. */
 interface InitialEvents {

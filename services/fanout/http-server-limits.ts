@@ -38,7 +38,7 @@ export const defaultHttpServerLimits: HttpServerLimits = {
   maxHeaderPairs: 128,
   maxPipelinedRequests: 16,
   maxStreamsPerConnection: 250,
-  unflushedBytesPerConnection: 16 * 1024,
+  unflushedBytesPerConnection: 64 * 1024,
   maxSessionMemoryMb: 64,
   idleTimeoutMs: 90_000,
   pingIntervalMs: 30_000,

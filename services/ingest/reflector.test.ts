@@ -300,6 +300,20 @@ describe('the watch', () => {
     await until(() => lane.cache.watermark === 12);
   });
 
+  test('that is refused for a moment (403), as by a kube-apiserver that has just started, goes on', async () => {
+    const lane = started();
+    (await listed(lane)).end();
+    await turns();
+    await lane.clock.advanceAsync(100);
+    (await lane.upstream.next()).refuse({ status: 'Failure', reason: 'Forbidden', code: 403 });
+    await turns();
+    await lane.clock.advanceAsync(1_000);
+    const again = await lane.upstream.next();
+    expect(again.isWatchList).toBe(false);
+    again.stream().send('ADDED', pod('b', 12));
+    await until(() => lane.cache.watermark === 12);
+  });
+
   test('whose resource is gone (404) says so', async () => {
     const lane = started();
     (await listed(lane)).end();

@@ -97,7 +97,7 @@ export class Reflector {
           step = await (step === 'list' ? this.#list(signal) : this.#watch(signal));
         } catch (error) {
           if (signal.aborted) break;
-          if (error instanceof StatusError && isFinal(error.status)) {
+          if (error instanceof StatusError && isFinal(error.status, this.#listed)) {
             if (!this.#listed) throw error;
             log.warn({ lane: laneKey(lane), err: error }, 'upstream no longer serves this resource');
             break;
@@ -258,8 +258,12 @@ export class Reflector {
   }
 }
 
-/** Upstream will not serve this lane to us, however often it is asked. */
-function isFinal({ code = 500 }: StatusBody): boolean {
+/**
+ * Upstream will not serve this lane to us, however often it is asked. Once it has, only 404 says so: a kube-apiserver
+ * that has just started answers 403 until it has read who may do what.
+ */
+function isFinal({ code = 500 }: StatusBody, listed: boolean): boolean {
+  if (listed) return code === 404;
   return code >= 400 && code < 500 && code !== 429 && code !== 401 && code !== 410;
 }
 

@@ -41,11 +41,8 @@ describe('kube-apiserver', () => {
   });
 });
 
-// What dogwatch relies on upstream to do when it proves a quiet lane fresh is no promise of its own.
-const ofUpstreamAlone = ({ name }: { name: string }): boolean => name.startsWith('fence:');
-
 describe('dogwatch', () => {
-  test.for(shared(() => stage.through).filter((it) => !ofUpstreamAlone(it)))('$name', async ({ run }) => {
+  test.for(shared(() => stage.through).filter(({ ofUpstream }) => !ofUpstream))('$name', async ({ run }) => {
     await expect(run()).resolves.toBeUndefined();
   });
 });
