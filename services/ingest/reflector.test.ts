@@ -305,7 +305,7 @@ describe('the watch', () => {
     (await listed(lane)).end();
     await turns();
     await lane.clock.advanceAsync(100);
-    (await lane.upstream.next()).refuse({ status: 'Failure', reason: 'Forbidden', code: 403 });
+    (await lane.upstream.next()).refuse(403, { reason: 'Forbidden' });
     await turns();
     await lane.clock.advanceAsync(1_000);
     const again = await lane.upstream.next();
