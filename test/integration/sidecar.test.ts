@@ -156,7 +156,7 @@ describe.skipIf(!real)(
       for (const path of ['/api/v1/namespaces', '/api/v1/nodes', '/apis/rbac.authorization.k8s.io/v1/clusterroles']) {
         const cached = await get(dogwatch.endpoint, `${path}?resourceVersion=0`);
         const exact = `${path}?resourceVersion=${versionOf(cached)}&resourceVersionMatch=Exact`;
-        expect(cached.equals(await get(plane.endpoint, exact)), path).toBe(true);
+        expect([path, cached.equals(await get(plane.endpoint, exact))]).toEqual([path, true]);
       }
     });
   },
