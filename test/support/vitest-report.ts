@@ -1,3 +1,5 @@
+import { existsSync, readFileSync } from 'node:fs';
+
 /** The part of vitest's JSON report that is summed up. */
 export interface VitestReport {
   readonly success: boolean;
@@ -38,4 +40,11 @@ export function countTests(reports: readonly (VitestReport | undefined)[]): Coun
     if (!report.success && report.numFailedTests + broken === 0) failed += 1;
   }
   return { passed, failed, skipped };
+}
+
+/** The counts of reports in files; one that is not there counts as a failure. */
+export function countReports(paths: readonly string[]): Counts {
+  return countTests(
+    paths.map((path) => (existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as VitestReport) : undefined)),
+  );
 }
