@@ -1,4 +1,7 @@
 import { describeBus } from './bus-conformance.ts';
 import { MemoryBus } from './memory-bus.ts';
 
-describeBus('MemoryBus', async () => ({ bus: new MemoryBus(), settle: async () => {}, close: async () => {} }));
+describeBus('MemoryBus', async () => {
+  const bus = new MemoryBus();
+  return { publisher: bus, follower: bus, settle: async () => {}, close: async () => {} };
+});

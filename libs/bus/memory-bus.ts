@@ -9,15 +9,20 @@ export class MemoryBus implements Bus {
   readonly #handlers = new Map<LaneRequestKind, Handler>();
 
   publish(track: string, envelope: Envelope): void {
-    for (const onEnvelope of this.#followers.get(track) ?? []) onEnvelope(envelope);
+    const followers = this.#followers.get(track);
+    if (followers === undefined) return;
+    // A copy: who begins to follow while an envelope is delivered does not get this one.
+    for (const onEnvelope of Array.from(followers)) if (followers.has(onEnvelope)) onEnvelope(envelope);
   }
 
   follow(track: string, onEnvelope: (envelope: Envelope) => void): () => void {
     const followers = this.#followers.get(track) ?? new Set();
     this.#followers.set(track, followers);
-    followers.add(onEnvelope);
+    // A function of its own, so that one listener may follow twice.
+    const deliver = (envelope: Envelope): void => onEnvelope(envelope);
+    followers.add(deliver);
     return () => {
-      followers.delete(onEnvelope);
+      followers.delete(deliver);
       if (followers.size === 0) this.#followers.delete(track);
     };
   }

@@ -13,7 +13,14 @@ const GO_WANTED = { major: 1, minor: 26 };
 const BUILD_LOCK_TIMEOUT_MS = 60 * 60_000;
 const PROGRESS_MS = 10_000;
 
-type GoModule = 'etcd' | 'kubernetes';
+type GoModule = 'etcd' | 'kubernetes' | 'nats';
+
+/** What pins the version of a module's programs in its go.mod. */
+const PINS: Record<GoModule, string> = {
+  etcd: 'go.etcd.io/etcd/server/v3',
+  kubernetes: 'k8s.io/kubernetes',
+  nats: 'github.com/nats-io/nats-server/v2',
+};
 
 /** A program that is built from source, and where its source is. */
 interface Program {
@@ -26,7 +33,8 @@ interface Program {
 }
 
 const PROGRAMS = {
-  etcd: { module: 'etcd', package: 'go.etcd.io/etcd/server/v3', ours: false },
+  etcd: { module: 'etcd', package: PINS.etcd, ours: false },
+  'nats-server': { module: 'nats', package: PINS.nats, ours: false },
   'kube-apiserver': kubernetes('cmd/kube-apiserver'),
   kubectl: kubernetes('cmd/kubectl'),
   informers: { module: 'kubernetes', package: './cmd/informers', ours: true },
@@ -114,9 +122,9 @@ function wantedStamp(name: AssetName): string {
   return hash.update(pinnedVersion(program.module)).digest('hex');
 }
 
-/** The version of k8s.io/kubernetes or etcd in its go.mod. */
+/** The version of a module's programs in its go.mod. */
 function pinnedVersion(module: GoModule): string {
-  const path = module === 'etcd' ? 'go.etcd.io/etcd/server/v3' : 'k8s.io/kubernetes';
+  const path = PINS[module];
   const text = readFileSync(join(GO_ROOT, module, 'go.mod'), 'utf8');
   const version = new RegExp(`^(?:require|\\s)\\s*${path} (v\\S+)`, 'm').exec(text)?.[1];
   if (version === undefined) throw new AssetError(`test/go/${module}/go.mod does not pin ${path}`);
@@ -125,7 +133,7 @@ function pinnedVersion(module: GoModule): string {
 
 /** Without these a server calls itself v0.0.0-master, and some of upstream's suites refuse it. */
 function linkerFlags(module: GoModule): string {
-  if (module === 'etcd') return '-s -w';
+  if (module !== 'kubernetes') return '-s -w';
   const version = pinnedVersion('kubernetes');
   const [major = '', minor = ''] = version.slice(1).split('.');
   const settings = { gitVersion: version, gitMajor: major, gitMinor: minor };

@@ -14,14 +14,19 @@ export class BreakableProxy {
   }
 
   /** In front of `endpoint`, which must be on 127.0.0.1. */
-  static async before(endpoint: Endpoint): Promise<BreakableProxy> {
+  static async before(endpoint: Pick<Endpoint, 'server'>): Promise<BreakableProxy> {
     const proxy = new BreakableProxy(Number(new URL(endpoint.server).port));
     await new Promise<void>((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
     return proxy;
   }
 
   get server(): string {
-    return `https://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `https://${this.address}`;
+  }
+
+  /** `HOST:PORT`. */
+  get address(): string {
+    return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
   /** Cuts all connections (RST) and refuses new ones in the same way. */
