@@ -51,6 +51,13 @@ describe('redactFields', () => {
   });
 });
 
+test('bytes are never shown: a request that cannot be parsed comes with its token', () => {
+  const rawPacket = Buffer.from(`GET / HTTP/1.1\r\nAuthorization: Bearer ${CANARY}\r\nbad header\r\n\r\n`);
+  expect(redactFields({ err: { code: 'HPE_INVALID_HEADER_TOKEN', rawPacket } })).toEqual({
+    err: { code: 'HPE_INVALID_HEADER_TOKEN', rawPacket: '[redacted]' },
+  });
+});
+
 describe('redactText', () => {
   test.each([
     [

@@ -58,7 +58,8 @@ export function redactFields(fields: Record<string, unknown>): Record<string, un
 
 function redactValue(value: unknown, depth: number): unknown {
   if (typeof value !== 'object' || value === null) return value;
-  if (depth >= MAX_DEPTH) return REDACTED;
+  // Bytes, such as node:http's `rawPacket` of a request that cannot be parsed: nobody can tell what is in them.
+  if (depth >= MAX_DEPTH || ArrayBuffer.isView(value)) return REDACTED;
   if (Array.isArray(value)) return redactArray(value, depth);
   const prototype: unknown = Object.getPrototypeOf(value);
   const plain = prototype === Object.prototype || prototype === null;

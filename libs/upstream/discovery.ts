@@ -155,7 +155,8 @@ export class Discovery {
     if (status === 200) return body;
     if (status === 404) return undefined;
     if (status === 503 && mayBeAway) return 'away';
-    throw new StatusError(serviceUnavailable(`upstream answered ${status} to discovery (GET ${path})`));
+    const advice = status === 403 ? ': give its user the rights the README lists' : '';
+    throw new StatusError(serviceUnavailable(`upstream answered ${status} to discovery (GET ${path})${advice}`));
   }
 }
 

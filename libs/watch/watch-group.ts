@@ -100,16 +100,29 @@ export class WatchGroup {
     return this.#base + low;
   }
 
-  /** Lets go of frames whose change the window has evicted, and of what was joined for one write. */
+  /** Frames held for members that lag. */
+  get size(): number {
+    return this.#log.length;
+  }
+
+  /**
+   * Lets go of frames whose change the window has evicted, of those that every member was sent (whoever resumes finds
+   * them in the window), and of what was joined for one write.
+   */
   trim(): void {
     this.#chunk = undefined;
+    if (this.#log.length === 0) return;
     const { first } = this.#cache.window;
-    let cut = 0;
+    let slowest = this.end;
+    for (const { cursor } of this.members) if (cursor < slowest) slowest = cursor;
+    let cut = Math.max(0, slowest - this.#base);
     while (cut < this.#log.length && this.#log[cut]!.sequence < first) cut++;
-    if (cut === 0) return;
-    this.#log.splice(0, cut);
-    this.#base += cut;
-    this.#covers = Math.max(this.#covers, first);
+    this.#cut(cut);
+  }
+
+  /** Keeps the newest `size` frames; members that lag by more are overrun. */
+  shorten(size: number): void {
+    this.#cut(this.#log.length - size);
   }
 
   /** Changes were evicted before they could be offered: every cursor is overrun. */
@@ -141,8 +154,15 @@ export class WatchGroup {
       length += bytes.length;
     }
     const chunk = { from, to, bytes: parts.length === 1 ? parts[0]! : Buffer.concat(parts, length) };
-    if (to === end) this.#chunk = chunk;
+    if (to === end && this.members.size > 1) this.#chunk = chunk;
     return chunk;
+  }
+
+  #cut(count: number): void {
+    if (count <= 0) return;
+    this.#covers = Math.max(this.#covers, this.#log[count - 1]!.sequence + 1, this.#cache.window.first);
+    this.#log.splice(0, count);
+    this.#base += count;
   }
 
   #extend(sequence: number): void {

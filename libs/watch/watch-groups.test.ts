@@ -41,9 +41,9 @@ class Lane {
   readonly cache: WatchCache;
   readonly groups: WatchGroups;
 
-  constructor(listing: Listing, windowBytes = 1024 * 1024) {
+  constructor(listing: Listing, windowBytes = 1024 * 1024, framesMax?: number) {
     this.cache = new WatchCache(podSchema, listing, windowBytes);
-    this.groups = new WatchGroups(this.cache);
+    this.groups = new WatchGroups(this.cache, framesMax);
   }
 
   change(...changes: Change[]): void {
@@ -260,6 +260,41 @@ describe('slow and young watchers', () => {
     lane.groups.trim();
     expect(slow.pump()).toBe('overrun');
     expect(slow.received()).toEqual([]);
+  });
+
+  test('frames that all members were sent are let go of, and found in the window by who resumes', () => {
+    const lane = new Lane({ rv: 10, objects: [] });
+    const [slow, quick] = [lane.resume(interest(), 10), lane.resume(interest(), 10)];
+    slow.capacity = 1;
+    for (let rv = 11; rv < 21; rv++) {
+      lane.change(change('MODIFIED', pod('a', rv)));
+      quick.pump();
+      slow.pump();
+    }
+    const { group } = quick.watcher;
+    lane.groups.trim();
+    expect([group.size, group.end - group.first]).toEqual([10 - slow.watcher.cursor, 10 - slow.watcher.cursor]);
+    slow.capacity = 10;
+    slow.pump();
+    lane.groups.trim();
+    expect(group.size).toBe(0);
+    expect(lane.resume(interest(), 15).received()).toHaveLength(5);
+    lane.change(change('MODIFIED', pod('a', 21)));
+    expect([slow.received().at(-1), quick.received().at(-1)]).toEqual(['MODIFIED a@21', 'MODIFIED a@21']);
+  });
+
+  test('I9: many groups of clients that do not read are overrun, not kept frames for', () => {
+    const lane = new Lane({ rv: 10, objects: [] }, 1024 * 1024, 100);
+    const stuck = Array.from({ length: 50 }, (_, i) => lane.resume(interest({ labels: `app!=v${i}` }), 10));
+    const reading = lane.resume(interest(), 10);
+    for (let rv = 11; rv < 31; rv++) {
+      lane.change(change('MODIFIED', pod('a', rv)));
+      expect(reading.received()).toHaveLength(1);
+    }
+    lane.groups.trim();
+    expect(stuck.reduce((sum, { watcher }) => sum + watcher.group.size, 0)).toBeLessThanOrEqual(100);
+    expect(stuck.map((client) => client.pump())).toEqual(stuck.map(() => 'overrun'));
+    expect(reading.pump()).toBe('drained');
   });
 
   test('the watches that come after such a loss are sent everything once', () => {

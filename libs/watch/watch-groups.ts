@@ -6,6 +6,9 @@ import type { WatchCache } from './watch-cache.ts';
 import { WatchGroup } from './watch-group.ts';
 import { Watcher, type WatcherOptions } from './watcher.ts';
 
+/** References to frames that the logs of a lane's groups may hold together, of some 64 bytes each. */
+const FRAMES_MAX = 1_000_000;
+
 /** Groups under the value they can be found by. */
 class GroupsByValue {
   readonly #groups = new Map<string, Set<WatchGroup>>();
@@ -32,6 +35,7 @@ class GroupsByValue {
  */
 export class WatchGroups {
   readonly #cache: WatchCache;
+  readonly #framesMax: number;
   readonly #groups = new Map<string, WatchGroup>();
   readonly #byName = new GroupsByValue();
   readonly #byIndexed = new GroupsByValue();
@@ -42,8 +46,9 @@ export class WatchGroups {
   #offered: number;
   #bookmarkDue: ((rv: ResourceVersion) => Buffer) | undefined;
 
-  constructor(cache: WatchCache) {
+  constructor(cache: WatchCache, framesMax = FRAMES_MAX) {
     this.#cache = cache;
+    this.#framesMax = framesMax;
     this.#offered = cache.window.end;
     cache.onEntries = () => {
       this.#offerUpTo(cache.window.end);
@@ -101,9 +106,19 @@ export class WatchGroups {
     if (quiet) this.#bookmarkIfDue();
   }
 
-  /** Lets go of frames the window has evicted; to be called about once a second. */
+  /**
+   * Lets go of frames nobody needs any more; to be called about once a second. Members of many groups that all lag, as
+   * those of clients that do not read, are overrun rather than kept frames for without bound.
+   */
   trim(): void {
-    for (const group of this.#groups.values()) group.trim();
+    let frames = 0;
+    for (const group of this.#groups.values()) {
+      group.trim();
+      frames += group.size;
+    }
+    if (frames <= this.#framesMax) return;
+    const share = Math.floor(this.#framesMax / this.#groups.size);
+    for (const group of this.#groups.values()) group.shorten(share);
   }
 
   #bookmarkIfDue(): void {

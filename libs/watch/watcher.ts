@@ -78,6 +78,11 @@ export class Watcher {
     }
   }
 
+  /** Index in the group's log of what is sent next. */
+  get cursor(): number {
+    return this.#cursor;
+  }
+
   /** True if everything in the log was sent. */
   get atEnd(): boolean {
     return this.#initial === undefined && this.#cursor === this.group.end;

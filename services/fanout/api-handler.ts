@@ -7,6 +7,8 @@ import type { LaneSource } from '@dogwatch/watch/lane-view.ts';
 import { answerStatus, answerUpgrade } from './answer.ts';
 import type { Exchange, UpgradeExchange } from './exchange.ts';
 import { type GetPlan, type ListPlan, type WatchPlan, planOf } from './plan.ts';
+import { ExpiringCache } from './expiring-cache.ts';
+import { FailureLog } from './proxy-failure.ts';
 import { answerGet, answerList } from './read-handler.ts';
 import type { Rights } from './rights.ts';
 import type { ReverseProxy } from './reverse-proxy.ts';
@@ -25,15 +27,25 @@ export interface ApiHandlerDependencies {
   readonly log: Log;
 }
 
+/** How long a resource that dogwatch may not read, or that is not there (yet), is left to upstream unasked. */
+const UNREADABLE_MS = 10_000;
+
 /**
  * The API edge: serves LIST, WATCH and GET from lanes where that is sure to be right, and hands everything else to
  * upstream. The order of checks is upstream's: who is it, may they, then everything else.
  */
 export class ApiHandler {
   readonly #deps: ApiHandlerDependencies;
+  readonly #failures: FailureLog;
+  readonly #unreadable = new ExpiringCache<true>({
+    maxEntries: 1_000,
+    maxBytes: 1024 * 1024,
+    now: () => performance.now(),
+  });
 
   constructor(deps: ApiHandlerDependencies) {
     this.#deps = deps;
+    this.#failures = new FailureLog(deps.log);
   }
 
   async onRequest(exchange: Exchange): Promise<void> {
@@ -44,6 +56,7 @@ export class ApiHandler {
         this.#deps.log.warn({ err: error }, 'an answer broke off');
         exchange.abort();
       } else if (error instanceof StatusError) {
+        this.#failures.record(error, exchange.method);
         answerStatus(exchange, error.status);
       } else {
         throw error;
@@ -58,6 +71,7 @@ export class ApiHandler {
       caller = await rights.callerToForward(exchange);
     } catch (error) {
       if (!(error instanceof StatusError)) throw error;
+      this.#failures.record(error, exchange.method);
       answerUpgrade(exchange, error.status);
       return;
     }
@@ -129,12 +143,15 @@ export class ApiHandler {
   }: {
     lane: WatchPlan['lane'];
   }): Promise<Awaited<ReturnType<LaneSource['acquire']>> | undefined> {
+    const key = laneKey(lane);
+    if (this.#unreadable.get(key) === true) return undefined;
     try {
       return await this.#deps.lanes.acquire(lane);
     } catch (error) {
       const code = error instanceof StatusError ? (error.status.code ?? 500) : 0;
       if (code < 400 || code >= 500 || code === 429) throw error;
-      this.#deps.log.warn({ lane: laneKey(lane), err: error }, 'dogwatch may not read this resource, forwarding');
+      this.#unreadable.set(key, true, { ttlMs: UNREADABLE_MS, bytes: 0 });
+      this.#deps.log.warn({ lane: key, err: error }, 'dogwatch may not read this resource, forwarding');
       return undefined;
     }
   }

@@ -13,8 +13,9 @@ export interface ImpersonationRequest {
 }
 
 /**
- * Upstream's plain verb `impersonate` does not allow it. Upstream itself may still: since 1.36 it also knows constrained
- * impersonation (KEP-5284), which depends on the request; so such a request may be forwarded as it is.
+ * Upstream's plain verb `impersonate` does not allow it, or dogwatch does not know what is meant. Upstream itself may
+ * still: since 1.36 it also knows constrained impersonation (KEP-5284), which depends on the request, and it passes
+ * over headers of the family it does not know; so such a request may be forwarded as it is.
  */
 export class ImpersonationForbidden extends StatusError {
   override readonly name = 'ImpersonationForbidden';
@@ -40,8 +41,8 @@ interface Wanted {
 /**
  * The user that a request acts as; undefined if it does not impersonate. Each name, group, UID and extra value is
  * authorized one by one, as in kube-apiserver (endpoints/filters/impersonation). Rejects with ImpersonationForbidden
- * (403), StatusError (400, 431; 500 for a header of the family that is not known here, which may mean anything), or
- * ReviewUnavailable.
+ * (403; 400 without a user; 500 for a header of the family that is not known here, which may mean anything),
+ * StatusError (400, 431), or ReviewUnavailable.
  */
 export async function authorizeImpersonation({
   user,
@@ -74,7 +75,7 @@ function readWanted(headers: IncomingHttpHeaders): Wanted | undefined {
     else if (header.startsWith(EXTRA_PREFIX)) {
       const key = unescaped(header.slice(EXTRA_PREFIX.length));
       extra.set(key, [...(extra.get(key) ?? []), ...values]);
-    } else throw new StatusError(internalError(`unknown impersonation header ${JSON.stringify(header)}`));
+    } else throw new ImpersonationForbidden(internalError(`unknown impersonation header ${JSON.stringify(header)}`));
   }
   if (count > MAX_VALUES) {
     const message = `more than ${MAX_VALUES} values in impersonation headers`;
@@ -82,7 +83,9 @@ function readWanted(headers: IncomingHttpHeaders): Wanted | undefined {
   }
   if (name !== '') return { name, uid, groups, extra };
   if (uid === '' && groups.length === 0 && extra.size === 0) return undefined;
-  throw new StatusError(badRequest('requested a group, UID or extra field without impersonating a user name'));
+  throw new ImpersonationForbidden(
+    badRequest('requested a group, UID or extra field without impersonating a user name'),
+  );
 }
 
 function* questionsOf({ name, uid, groups, extra }: Wanted): Generator<AccessAttributes> {

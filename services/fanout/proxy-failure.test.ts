@@ -1,9 +1,11 @@
 import { request } from 'node:http';
 import { describe, expect, test } from 'vitest';
-import { badRequest, StatusError } from '@dogwatch/kube/status.ts';
+import { badRequest, serviceUnavailable, StatusError } from '@dogwatch/kube/status.ts';
+import { createLogger } from '@dogwatch/process/log.ts';
 import { KubeconfigError } from '@dogwatch/upstream/kubeconfig-error.ts';
 import { UpstreamBusy, UpstreamUnreachable } from '@dogwatch/upstream/upstream-error.ts';
-import { failureStatus } from './proxy-failure.ts';
+import { FailureLog, failureStatus } from './proxy-failure.ts';
+import { ReviewUnavailable } from './reviewer.ts';
 
 const reset = Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
 
@@ -49,5 +51,19 @@ describe('failureStatus', () => {
 
   test('is the status of a StatusError', () => {
     expect(failureStatus(new StatusError(badRequest('no')), 'GET')).toEqual(badRequest('no'));
+  });
+});
+
+describe('FailureLog', () => {
+  test('tells the operator once why requests cannot be verified, and nothing of what clients did wrong', () => {
+    const lines: string[] = [];
+    const destination = { write: (line: string) => lines.push(line) };
+    const failures = new FailureLog(createLogger({ level: 'info', pretty: false, destination }));
+    const cause = new Error('bind dogwatch to the cluster role system:auth-delegator');
+    const refused = new ReviewUnavailable(serviceUnavailable('TokenReview refused'), { cause });
+    failures.record(new StatusError(badRequest('no')), 'GET');
+    for (let request = 0; request < 3; request += 1) failures.record(refused, 'GET');
+    expect(lines).toEqual([expect.stringContaining('system:auth-delegator')]);
+    expect(JSON.parse(lines[0]!)).toMatchObject({ level: 'warn', msg: 'request could not be verified' });
   });
 });

@@ -8,6 +8,7 @@ import {
 import type { Log } from '@dogwatch/process/log.ts';
 import { KubeconfigError } from '@dogwatch/upstream/kubeconfig-error.ts';
 import { UpstreamBusy, UpstreamUnreachable } from '@dogwatch/upstream/upstream-error.ts';
+import { ReviewUnavailable } from './reviewer.ts';
 
 const RETRY_AFTER_SECONDS = 1;
 /** A failure of one kind is logged once in this time, with the number of those that were not. */
@@ -59,8 +60,9 @@ export class FailureLog {
   }
 
   record(error: unknown, method: string): void {
-    const code = codeOf(error);
-    if (error instanceof StatusError || UNSENDABLE.has(code)) return;
+    const review = error instanceof ReviewUnavailable;
+    const code = review ? error.message : codeOf(error);
+    if ((error instanceof StatusError && !review) || UNSENDABLE.has(code)) return;
     const kind = this.#kinds.get(code) ?? { at: Number.NEGATIVE_INFINITY, suppressed: 0 };
     this.#kinds.set(code, kind);
     const now = performance.now();
@@ -68,7 +70,8 @@ export class FailureLog {
       kind.suppressed += 1;
       return;
     }
-    this.#log.warn({ err: error, code, method, suppressed: kind.suppressed }, 'request could not be forwarded');
+    const what = review ? 'request could not be verified' : 'request could not be forwarded';
+    this.#log.warn({ err: error, code, method, suppressed: kind.suppressed }, what);
     kind.at = now;
     kind.suppressed = 0;
   }

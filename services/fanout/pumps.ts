@@ -1,5 +1,10 @@
 import type { WatchStream } from './watch-stream.ts';
 
+/** Longest the event loop is kept at a stretch, ms: requests, PINGs and probes of others are answered in between. */
+const SLICE_MS = 20;
+/** Streams written between two looks at the clock. */
+const STREAMS_PER_LOOK = 64;
+
 /**
  * Streams with something to send, written all at once at the end of each turn of the event loop: what one turn brings
  * for the streams of one connection leaves in one write, which is what makes a delivery cheap.
@@ -18,9 +23,17 @@ export class Pumps {
   }
 
   #flush(): void {
-    this.#scheduled = false;
+    const until = performance.now() + SLICE_MS;
     const ready = this.#ready;
     this.#ready = [];
-    for (const stream of ready) stream.pump();
+    let done = 0;
+    for (const stream of ready) {
+      if (done > 0 && done % STREAMS_PER_LOOK === 0 && performance.now() >= until) break;
+      stream.pump();
+      done += 1;
+    }
+    if (done < ready.length) this.#ready = [...ready.slice(done), ...this.#ready];
+    this.#scheduled = this.#ready.length > 0;
+    if (this.#scheduled) setImmediate(() => this.#flush());
   }
 }

@@ -1,17 +1,19 @@
 import type { Metrics } from '@dogwatch/process/metrics.ts';
-import type { AuthenticationCounters } from './authenticate.ts';
-import type { AuthorizationCounters } from './authorize.ts';
+import type { Authenticator } from './authenticate.ts';
+import type { Authorizer } from './authorize.ts';
 
 export function registerRightsMetrics(
   metrics: Metrics,
-  tokens: AuthenticationCounters,
-  access: AuthorizationCounters,
+  authenticator: Pick<Authenticator, 'counters'>,
+  authorizer: Pick<Authorizer, 'counters'>,
 ): void {
   metrics.counter({
     name: 'reviews_total',
     help: 'Questions about who somebody is (token) and what they may do (access), by where the answer came from',
     labels: ['kind', 'result'],
     collect: (family) => {
+      const { counters: tokens } = authenticator;
+      const { counters: access } = authorizer;
       const set = (kind: string, result: string, value: number): void => {
         family.labels({ kind, result }).value = value;
       };
@@ -26,6 +28,6 @@ export function registerRightsMetrics(
   metrics.counter({
     name: 'tokens_refused_total',
     help: 'Bearer tokens upstream does not know',
-    collect: (family) => void (family.labels({}).value = tokens.tokensRefused),
+    collect: (family) => void (family.labels({}).value = authenticator.counters.tokensRefused),
   });
 }

@@ -47,7 +47,7 @@ export async function createRights(deps: RightsDependencies, config: RightsConfi
   const cacheTtlMs = config.reviewCacheTtlMs;
   const authenticator = createAuthenticator({ upstream, certificates, cacheTtlMs, clock });
   const authorizer = createAuthorizer({ upstream, cacheTtlMs, clock });
-  registerRightsMetrics(metrics, authenticator.counters, authorizer.counters);
+  registerRightsMetrics(metrics, authenticator, authorizer);
   return new UpstreamRights(authenticator, authorizer);
 }
 
