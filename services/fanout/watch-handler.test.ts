@@ -1,3 +1,4 @@
+import { StatusError, serviceUnavailable } from '@dogwatch/kube/status.ts';
 import { describe, expect, test } from 'vitest';
 import { parseApiRequest } from '@dogwatch/kube/api-request.ts';
 import { change, pod } from '@dogwatch/watch/test-objects.ts';
@@ -152,6 +153,14 @@ describe('from before the lane was opened', () => {
     const { outcome, events } = asked(new TestLaneView(10), 'watch=true&resourceVersion=5');
     await outcome;
     expect(events).toEqual(['ERROR 410']);
+  });
+
+  test('where upstream does not give its history to dogwatch in time, the client is handed to it, at a bounded rate', async () => {
+    const view = new TestLaneView(10);
+    view.backfill = () => Promise.reject(new StatusError(serviceUnavailable('not in time', 1)));
+    expect((await asked(view, 'watch=true&resourceVersion=5').outcome).kind).toBe('forward');
+    const denied = asked(view, 'watch=true&resourceVersion=5', 0);
+    await expect(denied.outcome).rejects.toMatchObject({ status: { code: 429 } });
   });
 
   test('others are handed to upstream, at a bounded rate', async () => {

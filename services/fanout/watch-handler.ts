@@ -97,11 +97,23 @@ async function resume(plan: WatchPlan, view: LaneView, attach: (start: Start) =>
   // passed over. Upstream may still hold what is missing here.
   if (since.kind === 'expired' && view.cache.window.complete) {
     if (!interest.cannotBeLeft(view.facts.schema) || view.cache.severed(rv)) return true;
-    if (await view.backfill(rv)) since = view.cache.since(rv, interest);
+    const filled = await backfilled(view, rv);
+    if (filled === undefined) return true;
+    if (filled) since = view.cache.since(rv, interest);
   }
   if (since.kind === 'from') attach({ kind: 'start', start: { kind: 'resume', sequence: since.sequence, rv } });
   else attach({ kind: 'error', status: tooOldToWatch(String(rv), since.oldest + 1) });
   return false;
+}
+
+/** Undefined where upstream did not give its history to dogwatch in time: then the client has to ask for it itself. */
+async function backfilled(view: LaneView, rv: ResourceVersion): Promise<boolean | undefined> {
+  try {
+    return await view.backfill(rv);
+  } catch (error) {
+    if (error instanceof StatusError) return undefined;
+    throw error;
+  }
 }
 
 function attachTo(
