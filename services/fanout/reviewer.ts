@@ -1,7 +1,7 @@
 import { type StatusBody, serviceUnavailable, StatusError, tooManyRequests } from '@dogwatch/kube/status.ts';
 import { requestJson } from '@dogwatch/upstream/request-json.ts';
 import type { Upstream } from '@dogwatch/upstream/upstream.ts';
-import { UpstreamBusy } from '@dogwatch/upstream/upstream-error.ts';
+import { UpstreamBusy, UpstreamInterrupted } from '@dogwatch/upstream/upstream-error.ts';
 import { ConcurrencyLimit, LimitReached } from './concurrency-limit.ts';
 
 export type ReviewKind = 'TokenReview' | 'SubjectAccessReview';
@@ -47,7 +47,7 @@ export class Reviewer {
   async review(spec: object): Promise<Readonly<Record<string, unknown>>> {
     this.asked += 1;
     try {
-      return await this.#limit.run(() => this.#post(spec));
+      return await this.#limit.run(() => this.#ask(spec));
     } catch (cause) {
       this.failed += 1;
       if (cause instanceof ReviewUnavailable) throw cause;
@@ -64,6 +64,16 @@ export class Reviewer {
         ? tooManyRequests('too many requests to verify, please try again later', RETRY_AFTER_SECONDS)
         : serviceUnavailable(`dogwatch cannot verify the request: ${kind} ${why}`, RETRY_AFTER_SECONDS);
     return new ReviewUnavailable(status, { cause });
+  }
+
+  /** Asks once more where the connection was lost under the question: it changes nothing upstream, and many may wait. */
+  async #ask(spec: object): Promise<Readonly<Record<string, unknown>>> {
+    try {
+      return await this.#post(spec);
+    } catch (error) {
+      if (!(error instanceof UpstreamInterrupted)) throw error;
+      return await this.#post(spec);
+    }
   }
 
   async #post(spec: object): Promise<Readonly<Record<string, unknown>>> {
