@@ -3,6 +3,7 @@ import { frameList } from '@dogwatch/kube/list-framer.ts';
 import { StatusError, notFound, tooLargeResourceVersion } from '@dogwatch/kube/status.ts';
 import type { LaneView } from '@dogwatch/watch/lane-view.ts';
 import { answerHeaders } from './answer.ts';
+import { isSelectable, laneHeaders } from './lane-answer.ts';
 import type { ClientStream, Exchange } from './exchange.ts';
 import type { Freshness, GetPlan, ListPlan } from './plan.ts';
 import { FRESHNESS_TIMEOUT_MS } from './watch-handler.ts';
@@ -21,20 +22,19 @@ const NEWLINE = Buffer.from('\n');
 
 /** Answers a LIST from the lane, streamed from stored bytes at the client's pace. Rejects with StatusError (504). */
 export async function answerList(exchange: Exchange, plan: ListPlan, view: LaneView): Promise<'done' | 'forward'> {
-  for (const { field } of plan.interest.fields.requirements) {
-    if (!view.facts.schema.fields.has(field)) return 'forward';
-  }
+  if (!isSelectable(view, plan.interest)) return 'forward';
   await waitUntilFresh(view, plan.freshness);
   const { interest, lane } = plan;
   const objects: Buffer[] = [];
   for (const object of view.cache.snapshot().range(interest.keyPrefix)) {
     if (interest.matches(new Attributes(view.facts.schema, object))) objects.push(object.bytes);
   }
-  const { apiVersion, layout, listKind: kind, warnings } = view.facts;
+  const { apiVersion, layout, listKind: kind } = view.facts;
   const head = { kind, apiVersion, layout, resourceVersion: view.cache.watermark };
-  const headers = answerHeaders(exchange, { 'content-type': plan.contentType });
-  if (warnings.length > 0) headers['warning'] = [...warnings];
-  writeAll(exchange.stream(200, headers), frameList(lane.encoding, head, objects));
+  writeAll(
+    exchange.stream(200, laneHeaders(exchange, view, plan.contentType)),
+    frameList(lane.encoding, head, objects),
+  );
   return 'done';
 }
 

@@ -13,7 +13,7 @@ import type { WatchStart } from '@dogwatch/watch/watcher.ts';
 import type { Exchange } from './exchange.ts';
 import type { LaneWatches } from './lane-watches.ts';
 import type { WatchPlan } from './plan.ts';
-import { answerHeaders } from './answer.ts';
+import { isSelectable, laneHeaders } from './lane-answer.ts';
 import type { TokenBucket } from './token-bucket.ts';
 import { WatchStream } from './watch-stream.ts';
 
@@ -45,9 +45,7 @@ export async function openWatch(
   const { watches } = context;
   let gone = false;
   exchange.onClose(() => (gone = true));
-  for (const { field } of plan.interest.fields.requirements) {
-    if (!watches.view.facts.schema.fields.has(field)) return { kind: 'forward' };
-  }
+  if (!isSelectable(watches.view, plan.interest)) return { kind: 'forward' };
   let outcome: WatchOutcome | undefined;
   const attach = (found: Start): void => {
     // It ended while this watch was being opened: whoever comes again finds out anew what there is.
@@ -121,10 +119,7 @@ function attachTo(
   plan: WatchPlan,
   { watches, found }: { watches: LaneWatches; found: Start },
 ): WatchOutcome {
-  const headers = answerHeaders(exchange, { 'content-type': plan.contentType });
-  const { warnings } = watches.view.facts;
-  if (warnings.length > 0) headers['warning'] = [...warnings];
-  const client = exchange.stream(200, headers);
+  const client = exchange.stream(200, laneHeaders(exchange, watches.view, plan.contentType));
   const stream = new WatchStream(watches, client);
   if (found.kind === 'error') {
     // Row W8: a watch that cannot begin where it was asked to is a 200 with one ERROR event.

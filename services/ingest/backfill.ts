@@ -1,11 +1,11 @@
-import { type KubeObject, type ObjectSchema, kubeObject } from '@dogwatch/kube/kube-object.ts';
+import type { ObjectSchema } from '@dogwatch/kube/kube-object.ts';
 import type { Lane } from '@dogwatch/kube/lane.ts';
 import { scanObject } from '@dogwatch/kube/object-scanner.ts';
-import { ownCopy } from '@dogwatch/kube/own-copy.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import { StatusError, serviceUnavailable } from '@dogwatch/kube/status.ts';
 import type { Upstream } from '@dogwatch/upstream/upstream.ts';
 import type { Change } from '@dogwatch/watch/watch-cache.ts';
+import { ownChange } from './own-change.ts';
 import { type WatchEnd, readWatch } from './upstream-watch.ts';
 
 /** Upstream bookmarks a watch of this length before it ends, which proves a quiet interval complete. */
@@ -72,11 +72,4 @@ async function readOnce(
 
 function isAt(lane: Lane, bookmark: Buffer, rv: ResourceVersion): boolean {
   return scanObject(lane.encoding, bookmark).resourceVersion >= rv;
-}
-
-function ownChange(schema: ObjectSchema, type: Change['type'], object: Buffer, frame: Buffer): Change {
-  const kept = ownCopy(frame);
-  const offset = object.byteOffset - frame.byteOffset;
-  const own: KubeObject = kubeObject(schema, kept.subarray(offset, offset + object.length));
-  return { type, object: own, frame: kept };
 }

@@ -11,6 +11,7 @@ import type { Listing } from '@dogwatch/watch/watch-cache.ts';
 import { Backoff } from './backoff.ts';
 import type { IngestCounters } from './counters.ts';
 import { readListing } from './listing.ts';
+import { ownChange } from './own-change.ts';
 import type { Publisher } from './publisher.ts';
 import type { LaneType } from './lane-type.ts';
 import { Stall } from './stall.ts';
@@ -218,14 +219,7 @@ export class Reflector {
       publisher.watermark(scanObject(schema.encoding, object).resourceVersion);
       return;
     }
-    // The chunk the frame lies in is much larger and goes with the next read: the lane keeps a copy, the only one.
-    const kept = ownCopy(frame);
-    const offset = object.byteOffset - frame.byteOffset;
-    const change = {
-      type: eventType,
-      object: kubeObject(schema, kept.subarray(offset, offset + object.length)),
-      frame: kept,
-    };
+    const change = ownChange(schema, eventType, object, frame);
     this.#changedAt = clock.now();
     if (!publisher.change(change)) {
       counters.repeats++;
