@@ -1,7 +1,8 @@
 import type { Lane } from '@dogwatch/kube/lane.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
-import type { Change } from '@dogwatch/watch/watch-cache.ts';
+import type { Change, Position } from '@dogwatch/watch/watch-cache.ts';
 import type { Envelope } from './envelope.ts';
+import type { TrackState } from './track-state.ts';
 
 /** Name and version of every object of a lane, as a consistent list upstream gave them. */
 export interface LaneInventory {
@@ -12,8 +13,11 @@ export interface LaneInventory {
 
 /** What followers of a lane may ask its ingest, and what they get. Rejections carry a StatusError. */
 export interface LaneRequests {
-  /** Starts reading the lane if it is not read; replies after its listing was published. */
-  open: { request: { readonly lane: Lane }; reply: void };
+  /**
+   * Starts reading the lane if it is not read, and keeps it open for the idle time from now. Replies with the number
+   * of its partitions, once there is something published that followers can begin with.
+   */
+  open: { request: { readonly lane: Lane }; reply: { readonly partitions: number } };
   /** Stops reading the lane. */
   close: { request: { readonly lane: Lane }; reply: void };
   /** Publishes a listing again, because a follower found a gap. */
@@ -31,6 +35,20 @@ export interface LaneRequests {
     request: { readonly lane: Lane; readonly from: ResourceVersion; readonly to: ResourceVersion };
     reply: readonly Change[] | undefined;
   };
+  /**
+   * What a follower of one partition lacks: the changes that continue `from` in its history, or, without `from` and
+   * where they are not held any more, all there is. Rejects with StatusError where nothing is held.
+   */
+  sync: {
+    request: {
+      readonly lane: Lane;
+      readonly partition: number;
+      readonly from: { readonly epoch: number; readonly position: Position } | undefined;
+    };
+    reply: TrackState;
+  };
+  /** What a process has to say of itself, as JSON has it. */
+  status: { request: Record<string, never>; reply: Readonly<Record<string, unknown>> };
 }
 
 export type LaneRequestKind = keyof LaneRequests;
@@ -40,21 +58,32 @@ export type LaneRequestKind = keyof LaneRequests;
  * every follower; a follower that is away misses them, and finds out by the chain of positions.
  */
 export interface Bus {
-  publish(track: string, envelope: Envelope): void;
+  /** `term`: the leadership under which this is published; a follower drops what comes of a lower one. Default 0. */
+  publish(track: string, envelope: Envelope, term?: number): void;
   /** Delivers envelopes published from now on; returns how to stop. */
   follow(track: string, onEnvelope: (envelope: Envelope) => void): () => void;
-  request<K extends LaneRequestKind>(kind: K, request: LaneRequests[K]['request']): Promise<LaneRequests[K]['reply']>;
-  /** Answers requests of one kind; returns how to stop. One server a kind. */
+  /** Asks the process named `to`, or any that answers. Rejects with NoResponder, StatusError. */
+  request<K extends LaneRequestKind>(
+    kind: K,
+    request: LaneRequests[K]['request'],
+    to?: string,
+  ): Promise<LaneRequests[K]['reply']>;
+  /** Answers requests of one kind, those to the process named `as` and those to any; returns how to stop. */
   serve<K extends LaneRequestKind>(
     kind: K,
     handler: (request: LaneRequests[K]['request']) => Promise<LaneRequests[K]['reply']>,
+    as?: string,
   ): () => void;
 }
 
 /** A request of this kind has no server: the part that answers it is not running. */
 export class NoResponder extends Error {
   readonly code = 'NoResponder';
-  constructor(kind: LaneRequestKind) {
-    super(`nobody on the bus answers "${kind}" requests: is the ingest running?`);
+  constructor(kind: LaneRequestKind, to?: string) {
+    super(
+      to === undefined
+        ? `nobody on the bus answers "${kind}" requests: is the ingest running?`
+        : `${to} does not answer "${kind}" requests: is it running?`,
+    );
   }
 }

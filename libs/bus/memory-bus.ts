@@ -3,10 +3,15 @@ import type { Envelope } from './envelope.ts';
 
 type Handler = (request: never) => Promise<unknown>;
 
+interface Server {
+  readonly handler: Handler;
+  readonly as: string | undefined;
+}
+
 /** The bus inside one process: delivery is a function call, so there is no queue to bound and nothing to lose. */
 export class MemoryBus implements Bus {
   readonly #followers = new Map<string, Set<(envelope: Envelope) => void>>();
-  readonly #handlers = new Map<LaneRequestKind, Handler>();
+  readonly #servers = new Map<LaneRequestKind, Server[]>();
 
   publish(track: string, envelope: Envelope): void {
     const followers = this.#followers.get(track);
@@ -30,20 +35,28 @@ export class MemoryBus implements Bus {
   async request<K extends LaneRequestKind>(
     kind: K,
     request: LaneRequests[K]['request'],
+    to?: string,
   ): Promise<LaneRequests[K]['reply']> {
-    const handler = this.#handlers.get(kind);
-    if (handler === undefined) throw new NoResponder(kind);
-    return (await handler(request as never)) as LaneRequests[K]['reply'];
+    const servers = this.#servers.get(kind) ?? [];
+    const server = to === undefined ? servers[0] : servers.find(({ as }) => as === to);
+    if (server === undefined) throw new NoResponder(kind, to);
+    return (await server.handler(request as never)) as LaneRequests[K]['reply'];
   }
 
   serve<K extends LaneRequestKind>(
     kind: K,
     handler: (request: LaneRequests[K]['request']) => Promise<LaneRequests[K]['reply']>,
+    as?: string,
   ): () => void {
-    if (this.#handlers.has(kind)) throw new Error(`"${kind}" requests are answered already`);
-    this.#handlers.set(kind, handler as Handler);
+    const servers = this.#servers.get(kind) ?? [];
+    if (servers.some((server) => server.as === as)) throw new Error(`"${kind}" requests are answered already`);
+    const server = { handler: handler as Handler, as };
+    this.#servers.set(kind, [...servers, server]);
     return () => {
-      if (this.#handlers.get(kind) === (handler as Handler)) this.#handlers.delete(kind);
+      this.#servers.set(
+        kind,
+        (this.#servers.get(kind) ?? []).filter((it) => it !== server),
+      );
     };
   }
 }

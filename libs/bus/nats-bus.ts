@@ -17,8 +17,6 @@ export interface NatsBusOptions {
   readonly port: NatsPort;
   readonly clock: Clock;
   readonly log: Log;
-  /** The leadership this process publishes under; followers drop what a lower one publishes after a higher. */
-  readonly term: number;
   /** Default `dogwatch`. */
   readonly prefix?: string;
   /** See PublisherOptions. Default 64 MiB, as much as a server holds for a slow client. */
@@ -72,7 +70,7 @@ class PortBus implements NatsBus {
   #unreadableLoggedAt = -Infinity;
 
   constructor(options: NatsBusOptions) {
-    const { port, clock, log, term, prefix = DEFAULT_SUBJECT_PREFIX, silenceMs = 5_000 } = options;
+    const { port, clock, log, prefix = DEFAULT_SUBJECT_PREFIX, silenceMs = 5_000 } = options;
     this.#port = port;
     this.#clock = clock;
     this.#log = log;
@@ -83,7 +81,6 @@ class PortBus implements NatsBus {
       clock,
       log,
       prefix,
-      term,
       maxPendingBytes: options.maxPendingBytes ?? 64 * MEBIBYTE,
       heartbeatMs: options.heartbeatMs ?? 1_000,
     });
@@ -109,8 +106,8 @@ class PortBus implements NatsBus {
     return this.#port.connected;
   }
 
-  publish(track: string, envelope: Envelope): void {
-    this.#publisher.publish(track, envelope);
+  publish(track: string, envelope: Envelope, term = 0): void {
+    this.#publisher.publish(track, envelope, term);
   }
 
   follow(track: string, onEnvelope: (envelope: Envelope) => void): () => void {
@@ -127,15 +124,20 @@ class PortBus implements NatsBus {
     };
   }
 
-  request<K extends LaneRequestKind>(kind: K, request: LaneRequests[K]['request']): Promise<LaneRequests[K]['reply']> {
-    return this.#requests.request(kind, request);
+  request<K extends LaneRequestKind>(
+    kind: K,
+    request: LaneRequests[K]['request'],
+    to?: string,
+  ): Promise<LaneRequests[K]['reply']> {
+    return this.#requests.request(kind, request, to);
   }
 
   serve<K extends LaneRequestKind>(
     kind: K,
     handler: (request: LaneRequests[K]['request']) => Promise<LaneRequests[K]['reply']>,
+    as?: string,
   ): () => void {
-    return this.#requests.serve(kind, handler);
+    return this.#requests.serve(kind, handler, as);
   }
 
   flush(): Promise<void> {

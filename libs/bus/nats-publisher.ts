@@ -16,7 +16,6 @@ export interface PublisherOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly prefix: string;
-  readonly term: number;
   /** Bytes given to the connection that the server has not confirmed. At the bound envelopes are dropped. */
   readonly maxPendingBytes: number;
   readonly heartbeatMs: number;
@@ -24,6 +23,8 @@ export interface PublisherOptions {
 
 interface Track {
   readonly subject: string;
+  /** The leadership that publishes it; numbers begin anew with each. */
+  term: number;
   /** Of the next envelope. */
   sequence: number;
   /** What heartbeats say: where the track stands. */
@@ -59,8 +60,8 @@ export class NatsPublisher {
     this.#heartbeat = options.clock.setInterval(() => this.#beat(), options.heartbeatMs);
   }
 
-  publish(name: string, envelope: Envelope): void {
-    const track = this.#track(name, envelope);
+  publish(name: string, envelope: Envelope, term: number): void {
+    const track = this.#track(name, envelope, term);
     const sequence = track.sequence++;
     track.head = headOf(envelope);
     track.quiet = false;
@@ -87,17 +88,18 @@ export class NatsPublisher {
     this.#heartbeat.cancel();
   }
 
-  #track(name: string, head: Envelope): Track {
+  #track(name: string, head: Envelope, term: number): Track {
     let track = this.#tracks.get(name);
-    if (track === undefined) {
-      track = { subject: liveSubject(this.#options.prefix, name), sequence: 0, head, quiet: false, endHeartbeats: 0 };
+    if (track?.term !== term) {
+      const subject = liveSubject(this.#options.prefix, name);
+      track = { subject, term, sequence: 0, head, quiet: false, endHeartbeats: 0 };
       this.#tracks.set(name, track);
     }
     return track;
   }
 
-  #send(name: string, { subject }: Track, { envelope, sequence }: { envelope: Envelope; sequence: number }): void {
-    const { port, term } = this.#options;
+  #send(name: string, { subject, term }: Track, { envelope, sequence }: { envelope: Envelope; sequence: number }): void {
+    const { port } = this.#options;
     if (!this.#accepts()) {
       this.dropped++;
       return;

@@ -3,7 +3,7 @@ import type { Clock, Timer } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import { type LaneRequestKind, type LaneRequests, NoResponder } from './bus.ts';
 import type { NatsMessage, NatsPort } from './nats-port.ts';
-import { requestSubject, requestSubjects } from './nats-subject.ts';
+import { requestSubject } from './nats-subject.ts';
 import { decodeReply, decodeRequest, encodeReply, encodeRequest } from './request-codec.ts';
 
 /** All processes that serve a kind share the work: each request goes to one of them. */
@@ -29,6 +29,7 @@ export interface RequestOptions {
 
 interface Pending {
   readonly kind: LaneRequestKind;
+  readonly to: string | undefined;
   readonly parts: Buffer[];
   readonly deadline: number;
   silence: Timer;
@@ -58,7 +59,11 @@ export class NatsRequests {
   }
 
   /** Throws NoResponder, and StatusError for all else. */
-  request<K extends LaneRequestKind>(kind: K, request: LaneRequests[K]['request']): Promise<LaneRequests[K]['reply']> {
+  request<K extends LaneRequestKind>(
+    kind: K,
+    request: LaneRequests[K]['request'],
+    to?: string,
+  ): Promise<LaneRequests[K]['reply']> {
     const { port, clock, prefix, answerMs, maxRequests } = this.#options;
     if (!port.connected) return Promise.reject(unavailable('disconnected from NATS'));
     if (this.#pending.size >= maxRequests) return Promise.reject(unavailable('too many requests on the bus'));
@@ -66,6 +71,7 @@ export class NatsRequests {
     return new Promise((resolve, reject) => {
       const pending: Pending = {
         kind,
+        to,
         parts: [],
         deadline: clock.now() + answerMs,
         silence: this.#awaitSign(id, kind),
@@ -79,7 +85,7 @@ export class NatsRequests {
       this.#pending.set(id, pending);
       try {
         const bytes = encodeRequest(kind, request);
-        port.publish(requestSubject(prefix, kind, request.lane), bytes, { reply: `${this.#inbox}.${id}` });
+        port.publish(requestSubject(prefix, kind, to), bytes, { reply: `${this.#inbox}.${id}` });
       } catch (error) {
         pending.settle({ error });
       }
@@ -89,19 +95,18 @@ export class NatsRequests {
   serve<K extends LaneRequestKind>(
     kind: K,
     handler: (request: LaneRequests[K]['request']) => Promise<LaneRequests[K]['reply']>,
+    as?: string,
   ): () => void {
     if (this.#handlers.has(kind)) throw new Error(`"${kind}" requests are answered already`);
     const { port, prefix } = this.#options;
     this.#handlers.set(kind, handler as Handler);
-    const unsubscribe = port.subscribe(
-      requestSubjects(prefix, kind),
-      (message) => void this.#answer(kind, handler as Handler, message),
-      QUEUE,
-    );
+    const onMessage = (message: NatsMessage): void => void this.#answer(kind, handler as Handler, message);
+    const subscriptions = [port.subscribe(requestSubject(prefix, kind, undefined), onMessage, QUEUE)];
+    if (as !== undefined) subscriptions.push(port.subscribe(requestSubject(prefix, kind, as), onMessage));
     return () => {
       if (this.#handlers.get(kind) !== (handler as Handler)) return;
       this.#handlers.delete(kind);
-      unsubscribe();
+      for (const unsubscribe of subscriptions) unsubscribe();
     };
   }
 
@@ -130,7 +135,7 @@ export class NatsRequests {
     // Of a request that was given up.
     if (pending === undefined) return;
     if (message.status === NO_RESPONDERS) {
-      pending.settle({ error: new NoResponder(pending.kind) });
+      pending.settle({ error: new NoResponder(pending.kind, pending.to) });
       return;
     }
     if (this.#options.clock.now() > pending.deadline) {

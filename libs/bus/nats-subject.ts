@@ -1,4 +1,3 @@
-import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
 import type { LaneRequestKind } from './bus.ts';
 
 /** A resource whatever its version: one log. */
@@ -15,14 +14,9 @@ export function liveSubject(prefix: string, track: string): string {
   return `${prefix}.live.${subjectTokens(track)}`;
 }
 
-/** Where requests of one kind about one lane go: `PREFIX.request.KIND.LANE`. */
-export function requestSubject(prefix: string, kind: LaneRequestKind, lane: Lane): string {
-  return `${prefix}.request.${kind}.${subjectTokens(laneKey(lane))}`;
-}
-
-/** Requests of one kind about any lane. */
-export function requestSubjects(prefix: string, kind: LaneRequestKind): string {
-  return `${prefix}.request.${kind}.>`;
+/** Where requests of one kind to one process go: `PREFIX.request.KIND.to.NAME`; without a name to any of them. */
+export function requestSubject(prefix: string, kind: LaneRequestKind, to: string | undefined): string {
+  return `${prefix}.request.${kind}.${to === undefined ? 'any' : `to.${subjectToken(to)}`}`;
 }
 
 /** `a/b.c` as `a.b_c`: no two paths have the same tokens. */

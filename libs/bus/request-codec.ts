@@ -16,7 +16,7 @@ import {
   unseal,
 } from './sealed-message.ts';
 
-const REQUEST_KINDS: readonly LaneRequestKind[] = ['open', 'close', 'repair', 'fence', 'backfill'];
+const REQUEST_KINDS: readonly LaneRequestKind[] = ['open', 'close', 'repair', 'fence', 'backfill', 'sync', 'status'];
 /** A reply's head: seal, then the lengths of its index and payload before compression. */
 const REPLY_HEAD_BYTES = SEAL_BYTES + 8;
 /** Bytes of a reply as it travels; the largest, a backfill, holds what upstream keeps of one resource. */

@@ -36,6 +36,14 @@ export interface Listing {
   readonly objects: readonly KubeObject[];
 }
 
+/** A delete that is remembered when the window has let go of it. */
+export interface Tombstone {
+  /** As the DELETED event had it: its last bytes, at the version of the delete. */
+  readonly object: KubeObject;
+  /** Version at which it was created; 0 if that was before anybody looked. */
+  readonly born: ResourceVersion;
+}
+
 export type SinceResult =
   | { readonly kind: 'from'; readonly sequence: number }
   | { readonly kind: 'expired'; readonly oldest: ResourceVersion };

@@ -67,7 +67,10 @@ export class Ingest implements Service {
   async run(signal: AbortSignal): Promise<void> {
     const { bus, clock } = this.#deps;
     const stops = [
-      bus.serve('open', ({ lane }) => rejecting(this.#open(lane), asStatusError)),
+      bus.serve('open', async ({ lane }) => {
+        await rejecting(this.#open(lane), asStatusError);
+        return { partitions: 1 };
+      }),
       bus.serve('close', ({ lane }) => this.#close(lane)),
       bus.serve('repair', async ({ lane }) => (await this.#laneOf(lane).reflector).repair()),
       bus.serve('fence', (request) => rejecting(this.#fence(request), asUnavailable)),

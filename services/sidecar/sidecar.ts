@@ -7,7 +7,7 @@ import { systemClock } from '@dogwatch/process/clock.ts';
 import { type Service, runAll } from '@dogwatch/process/lifecycle.ts';
 import { type Log, createLogger, isPretty, levelOfVerbosity } from '@dogwatch/process/log.ts';
 import { createMetrics } from '@dogwatch/process/metrics.ts';
-import { Shard } from '@dogwatch/shard/shard.ts';
+import { Copies } from '@dogwatch/replica/copies.ts';
 import type { ClusterAccess } from '@dogwatch/upstream/cluster-access.ts';
 import { Discovery } from '@dogwatch/upstream/discovery.ts';
 import { loadKubeconfig } from '@dogwatch/upstream/kubeconfig.ts';
@@ -58,14 +58,14 @@ async function compose(
   await discovery.refresh();
   const base = { bus, upstream, discovery, clock, log, metrics, random: Math.random };
   const ingest = new Ingest(base, { maxLanes: config.maxLanes });
-  const shard = new Shard(base, {
+  const copies = new Copies(base, {
     windowBytesMax: config.windowBytes,
     laneIdleMs: config.laneIdleTimeout,
     openTimeoutMs: LANE_OPEN_TIMEOUT_MS,
   });
   const certificate = await servingCertificate(config, clock.wall());
   const clientCaFile = config.clientCaFile ?? (await findClientCa(upstream, config.certDir, log));
-  const fanout = await createFanout({ ...base, lanes: shard }, fanoutConfig(config, certificate, clientCaFile));
+  const fanout = await createFanout({ ...base, lanes: copies }, fanoutConfig(config, certificate, clientCaFile));
   let serving = false;
   const ready = { name: 'serving', check: () => (serving ? undefined : 'not listening yet') };
   const answers = upstreamCheck(upstream, clock);
@@ -78,7 +78,7 @@ async function compose(
   });
   const onServing = (): boolean => (serving = true);
   const announce = announcement(config, { fanout, admin, access, ca: certificate.ca, log, onServing });
-  return [[fanout, announce], [shard], [ingest, answers], [admin]];
+  return [[fanout, announce], [copies], [ingest, answers], [admin]];
 }
 
 function servingCertificate(config: SidecarConfig, now: number): Promise<ServingCertificate> {

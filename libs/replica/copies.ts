@@ -9,16 +9,16 @@ import type { Metrics } from '@dogwatch/process/metrics.ts';
 import type { LaneSource, LaneView } from '@dogwatch/watch/lane-view.ts';
 import { trackOf } from '@dogwatch/watch/partition.ts';
 import { LaneReplica } from './lane-replica.ts';
-import { registerShardMetrics } from './shard-metrics.ts';
+import { registerReplicaMetrics } from './replica-metrics.ts';
 
-export interface ShardDependencies {
+export interface CopiesDependencies {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
 }
 
-export interface ShardConfig {
+export interface CopiesConfig {
   /** Bound of one lane's event window in bytes. */
   readonly windowBytesMax: number;
   /** A lane nobody uses is closed after this long, in ms. */
@@ -36,16 +36,16 @@ interface Held {
 }
 
 /** Keeps the watch caches of the lanes in use and hands them to the API edge. */
-export class Shard implements Service, LaneSource {
-  readonly #deps: ShardDependencies;
-  readonly #config: ShardConfig;
+export class Copies implements Service, LaneSource {
+  readonly #deps: CopiesDependencies;
+  readonly #config: CopiesConfig;
   readonly #lanes = new Map<string, Held>();
   #stopped = false;
 
-  constructor(deps: ShardDependencies, config: ShardConfig) {
+  constructor(deps: CopiesDependencies, config: CopiesConfig) {
     this.#deps = deps;
     this.#config = config;
-    registerShardMetrics(deps.metrics, () => [...this.#lanes.values()].map(({ replica }) => replica));
+    registerReplicaMetrics(deps.metrics, () => [...this.#lanes.values()].map(({ replica }) => replica));
   }
 
   /** Lets go of all lanes when `signal` aborts. */

@@ -6,7 +6,7 @@ const LABELS = ['group_version', 'resource', 'encoding', 'view'] as const;
 
 type ReadLane = (replica: LaneReplica) => number;
 
-export function registerShardMetrics(metrics: Metrics, replicas: () => readonly LaneReplica[]): void {
+export function registerReplicaMetrics(metrics: Metrics, replicas: () => readonly LaneReplica[]): void {
   const gauge = (name: string, help: string, read: ReadLane): void => {
     metrics.gauge({
       name,

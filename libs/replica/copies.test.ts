@@ -3,7 +3,7 @@ import { StatusError, tooManyRequests } from '@dogwatch/kube/status.ts';
 import { createFakeClock } from '@dogwatch/process/fake-clock.ts';
 import { createMetrics } from '@dogwatch/process/metrics.ts';
 import { change, pod } from '@dogwatch/watch/test-objects.ts';
-import { Shard } from './shard.ts';
+import { Copies } from './copies.ts';
 import { PODS, TestIngest, silent, whole, rejection } from './test-ingest.ts';
 
 const IDLE_MS = 60_000;
@@ -13,12 +13,12 @@ function started() {
   const ingest = new TestIngest();
   const clock = createFakeClock();
   const metrics = createMetrics();
-  const shard = new Shard(
+  const copies = new Copies(
     { bus: ingest.bus, clock, log: silent, metrics },
     { windowBytesMax: 1_000_000, laneIdleMs: IDLE_MS, openTimeoutMs: OPEN_TIMEOUT_MS },
   );
   const abort = new AbortController();
-  const running = shard.run(abort.signal);
+  const running = copies.run(abort.signal);
   ingest.open = async () => ingest.listing(10, [pod('a', 5)]);
   const stop = async (): Promise<void> => {
     abort.abort();
@@ -26,67 +26,67 @@ function started() {
     expect(clock.pending).toBe(0);
   };
   onTestFinished(stop);
-  return { ingest, clock, shard, metrics, stop };
+  return { ingest, clock, copies, metrics, stop };
 }
 
 describe('acquire', () => {
   test('opens a lane once for all who use it', async () => {
-    const { ingest, shard } = started();
-    const [first, second] = await Promise.all([shard.acquire(PODS), shard.acquire(PODS)]);
+    const { ingest, copies } = started();
+    const [first, second] = await Promise.all([copies.acquire(PODS), copies.acquire(PODS)]);
     expect(first.view).toBe(second.view);
     expect(first.view.cache.watermark).toBe(10);
     expect(ingest.asked).toEqual(['open']);
   });
 
   test('a lane that is read already is listed again for the late follower', async () => {
-    const { ingest, shard } = started();
+    const { ingest, copies } = started();
     ingest.open = () => Promise.resolve();
     ingest.repair = async () => void setImmediate(() => ingest.listing(20, [pod('a', 5)]));
-    const { view } = await shard.acquire(PODS);
+    const { view } = await copies.acquire(PODS);
     expect(view.cache.watermark).toBe(20);
     expect(ingest.asked).toEqual(['open', 'repair']);
   });
 
   test('is told to come again while the lane does not open (G11), and the lane goes on opening', async () => {
-    const { ingest, clock, shard } = started();
+    const { ingest, clock, copies } = started();
     const opening = Promise.withResolvers<void>();
     ingest.open = () => opening.promise;
-    const acquired = rejection(shard.acquire(PODS));
+    const acquired = rejection(copies.acquire(PODS));
     await clock.advanceAsync(OPEN_TIMEOUT_MS);
     expect(await acquired).toMatchObject({ status: { code: 429 } });
     ingest.listing(10, []);
     opening.resolve();
-    await shard.acquire(PODS);
+    await copies.acquire(PODS);
     expect(ingest.asked).toEqual(['open']);
   });
 
   test('of a lane that cannot be opened is refused; the next tries anew', async () => {
-    const { ingest, shard } = started();
+    const { ingest, copies } = started();
     const { open } = ingest;
     ingest.open = () => Promise.reject(new StatusError(tooManyRequests('no', 1)));
-    await expect(shard.acquire(PODS)).rejects.toMatchObject({ status: { code: 429 } });
+    await expect(copies.acquire(PODS)).rejects.toMatchObject({ status: { code: 429 } });
     ingest.open = open;
-    expect((await shard.acquire(PODS)).view.cache.watermark).toBe(10);
+    expect((await copies.acquire(PODS)).view.cache.watermark).toBe(10);
   });
 
-  test('is refused once the shard stops', async () => {
-    const { shard, stop } = started();
+  test('is refused once the copies stops', async () => {
+    const { copies, stop } = started();
     await stop();
-    await expect(shard.acquire(PODS)).rejects.toMatchObject({ status: { code: 429 } });
+    await expect(copies.acquire(PODS)).rejects.toMatchObject({ status: { code: 429 } });
   });
 });
 
 describe('release', () => {
   test('a lane closes when it was idle for its time, counted from the last release', async () => {
-    const { ingest, clock, shard } = started();
-    const [first, second] = await Promise.all([shard.acquire(PODS), shard.acquire(PODS)]);
+    const { ingest, clock, copies } = started();
+    const [first, second] = await Promise.all([copies.acquire(PODS), copies.acquire(PODS)]);
     first.release();
     first.release();
     await clock.advanceAsync(IDLE_MS * 2);
     expect(ingest.asked).toEqual(['open']);
     second.release();
     await clock.advanceAsync(IDLE_MS - 1);
-    const third = await shard.acquire(PODS);
+    const third = await copies.acquire(PODS);
     await clock.advanceAsync(IDLE_MS * 2);
     expect(ingest.asked).toEqual(['open']);
     third.release();
@@ -95,13 +95,13 @@ describe('release', () => {
   });
 
   test('by users of a lane that ended does not close the one that was opened since', async () => {
-    const { ingest, clock, shard } = started();
-    const before = await shard.acquire(PODS);
+    const { ingest, clock, copies } = started();
+    const before = await copies.acquire(PODS);
     const ends: string[] = [];
     before.view.onEnd((end) => ends.push(end));
     ingest.publish({ kind: 'end', epoch: 1, end: 'ended' });
     expect(ends).toContain('ended');
-    const after = await shard.acquire(PODS);
+    const after = await copies.acquire(PODS);
     expect(after.view).not.toBe(before.view);
     before.release();
     await clock.advanceAsync(IDLE_MS * 2);
@@ -112,28 +112,28 @@ describe('release', () => {
   });
 
   test('of a lane that did not open does not close the one that did', async () => {
-    const { ingest, clock, shard } = started();
+    const { ingest, clock, copies } = started();
     const { open } = ingest;
     ingest.open = () => Promise.reject(new StatusError(tooManyRequests('no', 1)));
-    await expect(shard.acquire(PODS)).rejects.toThrow('no');
+    await expect(copies.acquire(PODS)).rejects.toThrow('no');
     ingest.open = open;
-    await shard.acquire(PODS);
+    await copies.acquire(PODS);
     await clock.advanceAsync(IDLE_MS * 2);
     expect(ingest.asked).toEqual(['open', 'open']);
   });
 
   test('a lane that was closed for idleness is opened anew', async () => {
-    const { ingest, clock, shard } = started();
-    (await shard.acquire(PODS)).release();
+    const { ingest, clock, copies } = started();
+    (await copies.acquire(PODS)).release();
     await clock.advanceAsync(IDLE_MS);
     ingest.open = async () => ingest.listing(30, []);
-    expect((await shard.acquire(PODS)).view.cache.watermark).toBe(30);
+    expect((await copies.acquire(PODS)).view.cache.watermark).toBe(30);
   });
 });
 
 test('stopping closes all lanes, whoever uses them, and bears that they were closed already', async () => {
-  const { ingest, shard, metrics, stop } = started();
-  const { view } = await shard.acquire(PODS);
+  const { ingest, copies, metrics, stop } = started();
+  const { view } = await copies.acquire(PODS);
   expect(await metrics.text()).toContain('dogwatch_cache_objects{');
   const ends: string[] = [];
   view.onEnd((end) => ends.push(end));
