@@ -4,10 +4,10 @@ NODE24 := node services/cli/node24.js
 VITEST := $(NODE24) node_modules/vitest/vitest.mjs run
 RESULTS := test/results
 
-.PHONY: help install demo test check conformance prove-sidecar bench assets
+.PHONY: help install demo test check conformance distributed prove-sidecar prove-distributed bench assets
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-15s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-17s %s\n", $$1, $$2 }'
 
 # npm writes this file at the end of an installation, so it is older than the lock file exactly if it is outdated.
 node_modules/.package-lock.json: package-lock.json
@@ -35,9 +35,20 @@ assets: install ## builds kube-apiserver, etcd and the other real components, on
 conformance: assets ## dogwatch in front of a real control plane: kubectl, informers, kubelets, upstream's own suites
 	$(VITEST) --project conformance --reporter=default --reporter=json --outputFile.json=$(RESULTS)/conformance.json
 
-SIDECAR := streams kubectl streaming rights e2e-watchers kubelet informers upstream-cases fanin upstream-restart sidecar-restart idle-memory burst
+SIDECAR := $(addprefix conformance/,streams kubectl streaming rights e2e-watchers kubelet informers upstream-cases fanin upstream-restart sidecar-restart idle-memory burst)
 prove-sidecar: assets ## all that the README claims of the sidecar, at full size, written to test/results/sidecar.json
 	$(NODE24) test/support/prove.main.ts sidecar $(SIDECAR)
+
+THROUGH_CLUSTER := $(addprefix test/conformance/,$(addsuffix .test.ts,streams kubectl informers rights))
+distributed: assets ## ingests, shards and fan-outs over NATS: conformance suites through them, and what only they promise
+	@status=0; \
+	CONFORMANCE_TARGET=cluster $(VITEST) --project conformance --reporter=default --reporter=json --outputFile.json=$(RESULTS)/through-cluster.json $(THROUGH_CLUSTER) || status=1; \
+	$(VITEST) --project distributed --reporter=default --reporter=json --outputFile.json=$(RESULTS)/distributed-suites.json || status=1; \
+	exit $$status
+
+DISTRIBUTED := $(addprefix conformance/,streams kubectl streaming rights e2e-watchers kubelet informers upstream-cases fanin upstream-restart) $(addprefix distributed/,smoke order chaos outage resume conflation boot scaling)
+prove-distributed: assets ## all that is claimed of the distributed form, at full size, written to test/results/distributed.json
+	$(NODE24) test/support/prove.main.ts distributed $(DISTRIBUTED)
 
 bench: assets ## kube-apiserver and dogwatch in turn on the same events
 	$(NODE24) bench/compare.main.ts

@@ -13,6 +13,7 @@ export default defineConfig({
             'services/**/*.test.ts',
             'bench/**/*.test.ts',
             'test/tidy.test.ts',
+            'test/simulation/**/*.test.ts',
             'test/support/**/*.test.ts',
           ],
         },
@@ -29,6 +30,16 @@ export default defineConfig({
         test: {
           name: 'conformance',
           include: ['test/conformance/**/*.test.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'distributed',
+          include: ['test/distributed/**/*.test.ts'],
+          env: { CONFORMANCE_TARGET: 'cluster' },
           testTimeout: 300_000,
           hookTimeout: 120_000,
           fileParallelism: false,

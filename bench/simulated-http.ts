@@ -1,5 +1,9 @@
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import { contentType } from '@dogwatch/kube/content-negotiation.ts';
+import type { ResourceCounts } from './simulated-counters.ts';
 import { StatusError } from './simulated-status.ts';
+import type { SimulatedValve } from './simulated-valve.ts';
+import type { Wire } from './simulated-view.ts';
 
 /** A request body above this is refused, as upstream's 3 MB. */
 const MAX_BODY_BYTES = 3 * 1024 * 1024;
@@ -25,12 +29,23 @@ export function answer(
   response.end(body);
 }
 
-/** A whole body in pieces, each sent when the one before was taken. */
-export async function sendChunks(response: Http2ServerResponse, chunks: readonly Buffer[]): Promise<void> {
-  response.writeHead(200, { 'content-type': 'application/json' });
+/** A LIST's body in pieces, each sent when the one before was taken and the valve lets it. */
+export async function sendChunks(
+  response: Http2ServerResponse,
+  chunks: Iterable<Buffer>,
+  { wire, valve, counts }: { wire: Wire; valve: SimulatedValve; counts: ResourceCounts },
+): Promise<void> {
+  response.writeHead(200, { 'content-type': contentType(wire.encoding, false) });
   for (const chunk of chunks) {
-    if (response.write(chunk) || response.destroyed) continue;
-    await writable(response);
+    for (let at = 0; at < chunk.length && !response.destroyed;) {
+      await valve.opened;
+      const piece = chunk.subarray(at, Math.min(chunk.length, at + valve.bytesAtOnce));
+      at += piece.length;
+      counts.listBytes += piece.length;
+      if (!response.write(piece) && !response.destroyed) await writable(response);
+      if (valve.isSlow) await valve.drip();
+    }
+    if (response.destroyed) return;
   }
   response.end();
 }

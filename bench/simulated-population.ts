@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { GROUP_VERSIONS } from './simulated-discovery.ts';
 import type { SimulatedStore } from './simulated-store.ts';
-import { type KubeObject, writeOptions } from './simulated-writes.ts';
+import type { KubeObject } from './simulated-kube-object.ts';
+import { writeOptions } from './simulated-writes.ts';
 import { WRITTEN_ANNOTATION } from './written-stamp.ts';
 
 export interface Population {
@@ -16,27 +17,17 @@ export interface Population {
 /** What the demo and the tests start from. */
 export const SMALL_CLUSTER: Population = { nodes: 200, podsPerNode: 20, namespaces: 10, configMaps: 50 };
 
-const CREATED = '2026-01-01T00:00:00Z';
+export const CREATED = '2026-01-01T00:00:00Z';
 const STAMP = { [WRITTEN_ANNOTATION]: '0' };
 const SYSTEM_NAMESPACES = ['default', 'demo', 'kube-node-lease', 'kube-public', 'kube-system'];
 
 /** Fills an empty store with a cluster as a fresh kube-apiserver would find it in etcd: objects, no events. */
 export function populate(store: SimulatedStore, population: Population): void {
-  const add = (group: string, resource: string, object: KubeObject) => {
-    const { namespace = '', name = '' } = object.metadata;
-    const uid = uidOf(`${group}/${resource}/${namespace}/${name}`);
-    store.load(
-      writeOptions(store.collection(group, resource), { object, namespace, name, uid, creationTimestamp: CREATED }),
-    );
-  };
+  const add = loader(store);
   const namespaces = [...SYSTEM_NAMESPACES, ...range(population.namespaces).map((index) => `app-${index}`)];
   for (const { group, version } of GROUP_VERSIONS)
     add('apiregistration.k8s.io', 'apiservices', apiService(group, version));
-  for (const name of namespaces) {
-    add('', 'namespaces', namespaceObject(name));
-    add('', 'serviceaccounts', { metadata: { name: 'default', namespace: name } });
-    add('', 'configmaps', configMap(name, 'kube-root-ca.crt', { 'ca.crt': 'x'.repeat(1100) }));
-  }
+  for (const name of namespaces) addNamespace(add, name);
   for (const index of range(population.namespaces)) {
     add('', 'services', service(`app-${index}`, index));
     add('discovery.k8s.io', 'endpointslices', endpointSlice(`app-${index}`, population.podsPerNode));
@@ -58,11 +49,27 @@ export function populate(store: SimulatedStore, population: Population): void {
   store.forget();
 }
 
-function addNode(
-  add: (group: string, resource: string, object: KubeObject) => void,
-  index: number,
-  population: Population,
-): void {
+/** Loads one object. */
+type Add = (group: string, resource: string, object: KubeObject) => void;
+
+/** Loads objects as a fresh kube-apiserver would find them. */
+export function loader(store: SimulatedStore): Add {
+  return (group, resource, object) => {
+    const { namespace = '', name = '' } = object.metadata;
+    const uid = uidOf(`${group}/${resource}/${namespace}/${name}`);
+    const collection = store.collection(group, resource);
+    store.load(writeOptions(collection, { object, namespace, name, uid, creationTimestamp: CREATED }));
+  };
+}
+
+/** A namespace with what every namespace has in it. */
+export function addNamespace(add: Add, name: string): void {
+  add('', 'namespaces', namespaceObject(name));
+  add('', 'serviceaccounts', { metadata: { name: 'default', namespace: name } });
+  add('', 'configmaps', configMap(name, 'kube-root-ca.crt', { 'ca.crt': 'x'.repeat(1100) }));
+}
+
+function addNode(add: Add, index: number, population: Population): void {
   const name = `node-${index}`;
   add('', 'nodes', node(name, index));
   add('coordination.k8s.io', 'leases', lease(name));
@@ -159,7 +166,7 @@ function endpointSlice(namespace: string, endpoints: number): KubeObject {
   };
 }
 
-function node(name: string, index: number): KubeObject {
+export function node(name: string, index: number): KubeObject {
   const address = `10.2.${index >> 8}.${index & 255}`;
   return {
     metadata: {
@@ -206,7 +213,7 @@ function node(name: string, index: number): KubeObject {
 }
 
 /** About 800 bytes, as a kubelet's lease with its managed fields. */
-function lease(name: string): KubeObject {
+export function lease(name: string): KubeObject {
   const fields = {
     'f:metadata': { 'f:ownerReferences': { '.': {}, 'k:{"uid":""}': {} } },
     'f:spec': { 'f:holderIdentity': {}, 'f:leaseDurationSeconds': {}, 'f:renewTime': {} },
@@ -232,7 +239,7 @@ interface PodPlace {
 }
 
 /** About 3 KB, as a running pod of a Deployment. */
-function pod({ namespace, name, nodeName, index, slot }: PodPlace): KubeObject {
+export function pod({ namespace, name, nodeName, index, slot }: PodPlace): KubeObject {
   const podIP = `10.1.${index & 255}.${(slot % 250) + 2}`;
   const mounts = [
     { name: 'kube-api-access', readOnly: true, mountPath: '/var/run/secrets/kubernetes.io/serviceaccount' },

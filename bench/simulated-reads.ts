@@ -1,15 +1,10 @@
 import { StatusError, badRequest, expired, objectStatus, tooLarge } from './simulated-status.ts';
 import type { ListOptions, ResourcePath } from './simulated-request.ts';
 import { inScope } from './simulated-selector.ts';
-import {
-  byKey,
-  type Collection,
-  type SimulatedStore,
-  type StoredObject,
-  storageKey,
-  VersionTooOld,
-} from './simulated-store.ts';
-import { listHead, listItem, type View } from './simulated-view.ts';
+import { byKey, type Collection, VersionTooOld } from './simulated-collection.ts';
+import { type StoredObject, storageKey } from './simulated-object.ts';
+import type { SimulatedStore } from './simulated-store.ts';
+import { listParts, type Wire } from './simulated-view.ts';
 import { SimulatedWatch } from './simulated-watch.ts';
 
 const INCONSISTENT =
@@ -31,13 +26,13 @@ export interface ReadContext {
   readonly waitForVersion: WaitForVersion;
 }
 
-/** The chunks of a LIST's body. Throws StatusError. */
+/** The chunks of a LIST's body, made as they are asked for. Throws StatusError. */
 export async function list(
   { store, waitForVersion }: ReadContext,
   collection: Collection,
   options: ListOptions,
-  view: View,
-): Promise<Buffer[]> {
+  wire: Wire,
+): Promise<Iterable<Buffer>> {
   const token = options.continueToken === '' ? undefined : decodeToken(options);
   const wanted = Number(options.resourceVersion);
   if (wanted > store.resourceVersion && !(await waitForVersion(wanted, FRESHNESS_WAIT_MS))) {
@@ -48,7 +43,7 @@ export async function list(
   const version = token !== undefined && token.version > 0 ? token.version : exact ? wanted : store.resourceVersion;
   const matching = listAt(collection, version, token).filter((object) => inScope(object, options.scope));
   const rest = token === undefined ? matching : matching.filter((object) => after(object, token.start));
-  return listBody({ collection, options, view, version, objects: rest });
+  return listBody({ collection, options, wire, version, objects: rest });
 }
 
 function listAt(collection: Collection, version: number, token: Token | undefined): StoredObject[] {
@@ -64,13 +59,12 @@ function listAt(collection: Collection, version: number, token: Token | undefine
 interface ListBody {
   readonly collection: Collection;
   readonly options: ListOptions;
-  readonly view: View;
+  readonly wire: Wire;
   readonly version: number;
   readonly objects: readonly StoredObject[];
 }
 
-function listBody({ collection, options, view, version, objects }: ListBody): Buffer[] {
-  const { resource } = collection;
+function listBody({ collection, options, wire, version, objects }: ListBody): Iterable<Buffer> {
   const paged = options.limit > 0 && options.resourceVersion !== '0' && objects.length > options.limit;
   const page = paged ? objects.slice(0, options.limit) : objects;
   const last = page.at(-1);
@@ -80,27 +74,22 @@ function listBody({ collection, options, view, version, objects }: ListBody): Bu
     ...(paged && last !== undefined ? { continue: encodeToken(version, `${storageKey(last)}\u0000`) } : {}),
     ...(paged && whole ? { remainingItemCount: objects.length - page.length } : {}),
   };
-  const chunks: Buffer[] = [];
-  let parts: Buffer[] = [Buffer.from(listHead(resource, view, metadata))];
-  let bytes = 0;
-  page.forEach((object, index) => {
-    if (index > 0) parts.push(COMMA);
-    const item = listItem(object.bytes, resource, view);
-    parts.push(item);
-    bytes += item.length;
-    if (bytes >= CHUNK_BYTES) {
-      chunks.push(Buffer.concat(parts));
-      parts = [];
-      bytes = 0;
-    }
-  });
-  parts.push(TAIL);
-  chunks.push(Buffer.concat(parts));
-  return chunks;
+  return joined(listParts(collection.resource, wire, metadata, page));
 }
 
-const COMMA = Buffer.from(',');
-const TAIL = Buffer.from(']}\n');
+function* joined(all: Iterable<Buffer>): Generator<Buffer> {
+  let parts: Buffer[] = [];
+  let bytes = 0;
+  for (const part of all) {
+    parts.push(part);
+    bytes += part.length;
+    if (bytes < CHUNK_BYTES) continue;
+    yield Buffer.concat(parts);
+    parts = [];
+    bytes = 0;
+  }
+  if (bytes > 0) yield Buffer.concat(parts);
+}
 
 interface Token {
   readonly version: number;
@@ -159,7 +148,7 @@ export async function startWatch(
   { store, waitForVersion }: ReadContext,
   collection: Collection,
   options: ListOptions,
-  view: View,
+  wire: Wire,
 ): Promise<SimulatedWatch> {
   const wanted = Number(options.resourceVersion);
   const { scope } = options;
@@ -168,7 +157,7 @@ export async function startWatch(
     return new SimulatedWatch({
       collection,
       scope,
-      view,
+      wire,
       initial: [],
       position: positionAfter(collection, wanted),
       after: wanted,
@@ -185,7 +174,7 @@ export async function startWatch(
   return new SimulatedWatch({
     collection,
     scope,
-    view,
+    wire,
     initial: silent ? [] : collection.list().filter((object) => inScope(object, scope)),
     position: collection.head,
     after: version,

@@ -1,7 +1,7 @@
 import { findResource, type SimulatedResource } from './simulated-resources.ts';
 import { BadSelector, parseFieldSelector, parseLabelSelector, type Scope } from './simulated-selector.ts';
 import { badRequest, invalidOptions, StatusError } from './simulated-status.ts';
-import type { View } from './simulated-view.ts';
+import type { Wire } from './simulated-view.ts';
 
 /** A request for a served resource, as read from its path. */
 export interface ResourcePath {
@@ -153,17 +153,27 @@ function checkOptions({ watch, resourceVersion, match, initial, continueToken }:
   if (causes.length > 0) throw invalidOptions(causes);
 }
 
-/** The first acceptable view of an Accept header; JSON only. Throws StatusError 406. */
-export function negotiate(accept: string | undefined, list: boolean): View {
+/** The first acceptable form of an Accept header. `protobuf`: it is offered too. Throws StatusError 406. */
+export function negotiate(accept: string | undefined, { list, protobuf }: { list: boolean; protobuf: boolean }): Wire {
   for (const part of (accept ?? '*/*').split(',')) {
     const [type = '', ...parameters] = part.split(';').map((text) => text.trim());
-    if (!['*/*', 'application/*', 'application/json', ''].includes(type)) continue;
+    const encoding = encodingOf(type, protobuf);
+    if (encoding === undefined) continue;
     const as = parameters.find((text) => text.startsWith('as='))?.slice(3);
-    if (as === undefined) return 'object';
-    if (as === (list ? 'PartialObjectMetadataList' : 'PartialObjectMetadata')) return 'metadata';
+    if (as === undefined) return { encoding, view: 'object' };
+    if (as === (list ? 'PartialObjectMetadataList' : 'PartialObjectMetadata')) return { encoding, view: 'metadata' };
   }
+  const types = protobuf ? `${JSON_TYPE}, ${PROTOBUF_TYPE}` : JSON_TYPE;
   throw new StatusError(406, {
     reason: 'NotAcceptable',
-    message: 'only the following media types are accepted: application/json',
+    message: `only the following media types are accepted: ${types}`,
   });
+}
+
+const JSON_TYPE = 'application/json';
+const PROTOBUF_TYPE = 'application/vnd.kubernetes.protobuf';
+
+function encodingOf(type: string, protobuf: boolean): Wire['encoding'] | undefined {
+  if (['*/*', 'application/*', JSON_TYPE, ''].includes(type)) return 'json';
+  return protobuf && type === PROTOBUF_TYPE ? 'protobuf' : undefined;
 }

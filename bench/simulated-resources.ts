@@ -1,5 +1,7 @@
 import { apiVersionOf } from '@dogwatch/kube/group-resource.ts';
 import type { GroupVersionResource } from '@dogwatch/kube/group-resource.ts';
+import type { MessageSchema } from './simulated-protobuf.ts';
+import { CONFIG_MAP, LEASE, POD } from './simulated-protobuf-schemas.ts';
 
 /** A resource the simulated upstream serves, with what its wire form needs. */
 export interface SimulatedResource extends GroupVersionResource {
@@ -11,9 +13,12 @@ export interface SimulatedResource extends GroupVersionResource {
   readonly emptyTail: string;
   /** Selectable fields besides metadata.name and metadata.namespace, as paths into the object (protocol 1.5). */
   readonly fields: readonly string[];
+  /** Undefined: served in JSON alone. */
+  readonly protobuf: MessageSchema | undefined;
 }
 
 interface Row {
+  readonly protobuf?: MessageSchema;
   readonly tail?: string;
   readonly short?: readonly string[];
   readonly fields?: readonly string[];
@@ -50,6 +55,7 @@ function row(
     shortNames: extra.short ?? [],
     emptyTail: extra.tail ?? '',
     fields: extra.fields ?? [],
+    protobuf: extra.protobuf,
   };
 }
 
@@ -58,7 +64,7 @@ function row(
  * More than eighteen, so that a simulated kubelet can hold eighteen different watches.
  */
 export const SIMULATED_RESOURCES: readonly SimulatedResource[] = [
-  row('v1', 'configmaps', 'ConfigMap', { short: ['cm'] }),
+  row('v1', 'configmaps', 'ConfigMap', { short: ['cm'], protobuf: CONFIG_MAP }),
   row('v1', 'events', 'Event', {
     short: ['ev'],
     tail: ',"involvedObject":{},"source":{},"firstTimestamp":null,"lastTimestamp":null,"eventTime":null,"reportingComponent":"","reportingInstance":""',
@@ -88,7 +94,12 @@ export const SIMULATED_RESOURCES: readonly SimulatedResource[] = [
     tail: ',"spec":{"resources":{}},"status":{}',
   }),
   row('v1', 'persistentvolumes', 'PersistentVolume', { cluster: true, short: ['pv'], tail: ',"spec":{},"status":{}' }),
-  row('v1', 'pods', 'Pod', { short: ['po'], tail: ',"spec":{"containers":null},"status":{}', fields: POD_FIELDS }),
+  row('v1', 'pods', 'Pod', {
+    short: ['po'],
+    tail: ',"spec":{"containers":null},"status":{}',
+    fields: POD_FIELDS,
+    protobuf: POD,
+  }),
   row('v1', 'secrets', 'Secret', { fields: ['type'] }),
   row('v1', 'serviceaccounts', 'ServiceAccount', { short: ['sa'] }),
   row('v1', 'services', 'Service', {
@@ -107,7 +118,7 @@ export const SIMULATED_RESOURCES: readonly SimulatedResource[] = [
       ',"spec":{"group":"","names":{"plural":"","kind":""},"scope":"","versions":null},' +
       '"status":{"conditions":null,"acceptedNames":{"plural":"","kind":""},"storedVersions":null}',
   }),
-  row('coordination.k8s.io/v1', 'leases', 'Lease', { tail: ',"spec":{}' }),
+  row('coordination.k8s.io/v1', 'leases', 'Lease', { tail: ',"spec":{}', protobuf: LEASE }),
   row('discovery.k8s.io/v1', 'endpointslices', 'EndpointSlice', {
     tail: ',"addressType":"","endpoints":null,"ports":null',
   }),

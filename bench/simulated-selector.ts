@@ -1,4 +1,4 @@
-import type { StoredObject } from './simulated-store.ts';
+import type { ObjectFacts } from './simulated-object.ts';
 import type { SimulatedResource } from './simulated-resources.ts';
 
 /** A selector that could not be parsed or is not supported; `message` is upstream's text for a 400. */
@@ -73,7 +73,7 @@ function unknownField(field: string, resource: SimulatedResource): string {
 }
 
 /** True if the object is one the scope asked for. */
-export function inScope(object: StoredObject, scope: Scope): boolean {
+export function inScope(object: ObjectFacts, scope: Scope): boolean {
   if (scope.namespace !== undefined && object.namespace !== scope.namespace) return false;
   if (scope.name !== undefined && object.name !== scope.name) return false;
   return (
@@ -87,17 +87,17 @@ export function isWholeNamespace(scope: Scope): boolean {
   return scope.name === undefined && scope.fields.length === 0 && scope.labels.length === 0;
 }
 
-function fieldMatches(object: StoredObject, { field, value, equal }: FieldRequirement): boolean {
+function fieldMatches(object: ObjectFacts, { field, value, equal }: FieldRequirement): boolean {
   return (fieldValue(object, field) === value) === equal;
 }
 
-function fieldValue(object: StoredObject, field: string): string {
+function fieldValue(object: ObjectFacts, field: string): string {
   if (field === 'metadata.name') return object.name;
   if (field === 'metadata.namespace') return object.namespace;
   return object.fields[field] ?? '';
 }
 
-function labelMatches({ labels }: StoredObject, { key, operator, values }: LabelRequirement): boolean {
+function labelMatches({ labels }: ObjectFacts, { key, operator, values }: LabelRequirement): boolean {
   const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
   switch (operator) {
     case 'exists':

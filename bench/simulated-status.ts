@@ -1,20 +1,22 @@
+import { frameStatusEvent } from '@dogwatch/kube/event-framer.ts';
+import type { Encoding } from '@dogwatch/kube/lane.ts';
+import type { StatusBody, StatusDetails } from '@dogwatch/kube/status.ts';
+
 /** An answer other than success, in kube-apiserver's words. */
 export class StatusError extends Error {
   readonly code: number;
-  readonly status: Record<string, unknown>;
+  readonly status: StatusBody;
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(
     code: number,
-    body: { reason?: string; message: string; details?: object; metadata?: object },
+    body: { reason?: string; message: string; details?: StatusDetails; metadata?: { continue?: string } },
     headers = {},
   ) {
     super(body.message);
     this.code = code;
     this.headers = headers;
     this.status = {
-      kind: 'Status',
-      apiVersion: 'v1',
       metadata: body.metadata ?? {},
       status: 'Failure',
       message: body.message,
@@ -56,7 +58,7 @@ export function tooLarge(wanted: number, current: number): StatusError {
   );
 }
 
-export function expired(message: string, metadata?: object): StatusError {
+export function expired(message: string, metadata?: { continue?: string }): StatusError {
   return new StatusError(410, { reason: 'Expired', message, ...(metadata === undefined ? {} : { metadata }) });
 }
 
@@ -71,6 +73,6 @@ export function objectStatus(
 }
 
 /** The in-stream form of an error (protocol W8): HTTP 200, one ERROR event, end. */
-export function errorFrame(error: StatusError): Buffer {
-  return Buffer.from(`{"type":"ERROR","object":${JSON.stringify(error.status)}}\n`);
+export function errorFrame(error: StatusError, encoding: Encoding): Buffer {
+  return frameStatusEvent(encoding, error.status);
 }

@@ -8,38 +8,37 @@ import {
 } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { kubernetesName, makeCertificate, SERVER_AUTH } from '@dogwatch/fanout/make-certificate.ts';
+import { contentType, negotiateStatus } from '@dogwatch/kube/content-negotiation.ts';
+import { statusJson, statusProtobuf } from '@dogwatch/kube/status-encoding.ts';
 import { isPathAllowed, type SimulatedUser } from './simulated-access.ts';
+import { SimulatedCounters } from './simulated-counters.ts';
 import { discover } from './simulated-discovery.ts';
+import { SimulatedFaults } from './simulated-faults.ts';
 import { answer, header, readBody, sendChunks } from './simulated-http.ts';
 import { getObject, list, methodNotAllowed, type ReadContext, startWatch } from './simulated-reads.ts';
-import {
-  isTrue,
-  type ListOptions,
-  negotiate,
-  parseListOptions,
-  parseResourcePath,
-  type ResourcePath,
-} from './simulated-request.ts';
+import { isTrue, negotiate, parseListOptions, parseResourcePath, type ResourcePath } from './simulated-request.ts';
 import { SIMULATED_RESOURCES } from './simulated-resources.ts';
 import { answerReview, reviewResource } from './simulated-reviews.ts';
 import { authenticate, authorize, forbiddenPath, nameIn, verbOf } from './simulated-rights.ts';
-import { errorFrame, StatusError } from './simulated-status.ts';
-import { type Collection, SimulatedStore } from './simulated-store.ts';
-import { SimulatedStream } from './simulated-stream.ts';
+import { StatusError } from './simulated-status.ts';
+import { SimulatedStore } from './simulated-store.ts';
+import { SimulatedValve } from './simulated-valve.ts';
 import { viewed } from './simulated-view.ts';
-import type { SimulatedWatch } from './simulated-watch.ts';
+import { SimulatedWatches } from './simulated-watches.ts';
 import { write } from './simulated-writes.ts';
 
 export interface SimulatedUpstreamOptions {
   /** Default 0: any free port of 127.0.0.1. */
   readonly port?: number;
-  /** Events each resource keeps. Default 50,000. */
+  /** Events each resource keeps. Default 102,400, the most that kube-apiserver keeps. */
   readonly window?: number;
   /** Streams per HTTP/2 connection, as kube-apiserver's flag; default 100 (protocol H6). */
   readonly maxStreams?: number;
 }
 
 const DAY_MS = 86_400_000;
+/** Ten digits, so that a version never changes its length. */
+const FIRST_VERSION = 1_000_000_000;
 
 type Handled = {
   readonly request: Http2ServerRequest;
@@ -49,23 +48,33 @@ type Handled = {
 };
 
 /**
- * A look-alike of kube-apiserver for rates that the real one and etcd cannot make on a small machine: LIST, WATCH and
- * GET in JSON over HTTP/1.1 and HTTP/2, one counter of versions, reviews, discovery and plain writes. It offers no
- * protobuf and no Table; a client that insists gets 406.
+ * A look-alike of kube-apiserver for rates that the real one and etcd cannot make on a small machine, and for faults
+ * they cannot be told to have: LIST, WATCH and GET over HTTP/1.1 and HTTP/2, one counter of versions, reviews,
+ * discovery and plain writes; JSON, and protobuf where the resource has a schema. No Table. Beside it, for tests:
+ * `POST /simulated/faults` (SimulatedFaults) and `GET /simulated/counters` (SimulatedCounters), for admins.
  */
 export class SimulatedUpstream {
   readonly store: SimulatedStore;
+  readonly counters = new SimulatedCounters();
+  readonly faults: SimulatedFaults;
   /** PEM of its self-signed certificate. */
   readonly certificate: string;
   readonly #server: Http2SecureServer;
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #sockets = new Set<Socket>();
-  readonly #streams = new Map<SimulatedStream, Collection>();
+  readonly #valve = new SimulatedValve();
+  readonly #watches = new SimulatedWatches(this.counters, this.#valve);
   readonly #requests = new Map<string, number>();
   readonly #reads: ReadContext;
 
-  private constructor({ window = 50_000, maxStreams = 100 }: SimulatedUpstreamOptions) {
-    this.store = new SimulatedStore(SIMULATED_RESOURCES, window);
+  private constructor({ window = 102_400, maxStreams = 100 }: SimulatedUpstreamOptions) {
+    this.store = new SimulatedStore(SIMULATED_RESOURCES, window, FIRST_VERSION);
+    this.faults = new SimulatedFaults({
+      store: this.store,
+      watches: this.#watches,
+      valve: this.#valve,
+      cutConnections: (exceptPort) => this.dropConnections(exceptPort),
+    });
     this.#reads = { store: this.store, waitForVersion: (version, ms) => this.#waitForVersion(version, ms) };
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const certificate = makeCertificate({
@@ -114,17 +123,19 @@ export class SimulatedUpstream {
 
   /** Watches open now, also by `group/resource` through /metrics. */
   get watches(): number {
-    return this.#streams.size;
+    return this.#watches.size;
   }
 
-  /** Cuts every connection, as a crash does; it goes on serving. */
-  dropConnections(): void {
-    for (const session of this.#sessions) session.destroy();
-    for (const socket of this.#sockets) socket.destroy();
+  /** Cuts every connection (but one, by its client's port), as a crash does; it goes on serving. */
+  dropConnections(exceptPort?: number): void {
+    const spared = (socket: Socket | undefined) => exceptPort !== undefined && socket?.remotePort === exceptPort;
+    for (const session of this.#sessions) if (!spared(session.socket)) session.destroy();
+    for (const socket of this.#sockets) if (!spared(socket)) socket.destroy();
   }
 
   async close(): Promise<void> {
-    for (const stream of this.#streams.keys()) stream.close();
+    this.#valve.close();
+    for (const stream of this.#watches.streams()) stream.close();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.dropConnections();
     await closed;
@@ -135,14 +146,31 @@ export class SimulatedUpstream {
     response.setHeader('audit-id', header(request, 'audit-id') ?? randomUUID());
     response.setHeader('cache-control', 'no-cache, private');
     try {
-      const url = new URL(request.url, 'https://upstream');
-      await this.#route({ request, response, url, user: authenticate(request) });
+      const handled = {
+        request,
+        response,
+        url: new URL(request.url, 'https://upstream'),
+        user: authenticate(request),
+      };
+      if (handled.url.pathname.startsWith('/simulated/')) return await this.#control(handled);
+      await this.#valve.opened;
+      await this.#route(handled);
     } catch (error) {
       const status =
         error instanceof StatusError ? error : new StatusError(500, { message: `internal error: ${String(error)}` });
       if (response.headersSent) response.destroy();
-      else answer(response, status.code, `${JSON.stringify(status.status)}\n`, status.headers);
+      else answerStatus(response, header(request, 'accept'), status);
     }
+  }
+
+  /** Answers in a hang too. Throws StatusError. */
+  async #control({ request, response, url, user }: Handled): Promise<void> {
+    if (!user.groups.includes('system:masters')) throw forbiddenPath(user, url.pathname);
+    const what = `${request.method} ${url.pathname}`;
+    if (what === 'GET /simulated/counters') return answer(response, 200, `${JSON.stringify(this.counters)}\n`);
+    if (what !== 'POST /simulated/faults') throw methodNotAllowed();
+    const done = this.faults.apply(await readBody(request), request.socket.remotePort);
+    answer(response, 200, `${JSON.stringify(done)}\n`);
   }
 
   async #route(handled: Handled): Promise<void> {
@@ -172,7 +200,7 @@ export class SimulatedUpstream {
       }
       return answer(response, 404, '404 page not found\n', { 'content-type': 'text/plain; charset=utf-8' });
     }
-    negotiate(header(request, 'accept'), false);
+    negotiate(header(request, 'accept'), { list: false, protobuf: false });
     return answer(response, 200, `${JSON.stringify(discovery)}\n`);
   }
 
@@ -205,55 +233,32 @@ export class SimulatedUpstream {
       });
       return answer(response, done.status, Buffer.concat([done.body, NEWLINE]));
     }
-    const isList = target.name === '';
-    const view = negotiate(header(request, 'accept'), isList && !watching);
-    if (!isList && !watching) {
-      const bytes = viewed(getObject(collection, target).bytes, view);
-      return answer(response, 200, Buffer.concat([bytes, NEWLINE]));
-    }
-    const options = parseListOptions(target, query);
-    if (watching)
-      return this.#watch(handled, collection, { options, start: startWatch(this.#reads, collection, options, view) });
-    return sendChunks(response, await list(this.#reads, collection, options, view));
+    return this.#read(handled, target, watching);
   }
 
-  async #watch(
-    { request, response }: Handled,
-    collection: Collection,
-    { options, start }: { options: ListOptions; start: Promise<SimulatedWatch> },
-  ): Promise<void> {
-    response.writeHead(200, { 'content-type': 'application/json' });
-    (response as { flushHeaders?: () => void }).flushHeaders?.();
-    let watch: SimulatedWatch;
-    try {
-      watch = await start;
-    } catch (error) {
-      if (!(error instanceof StatusError)) throw error;
-      response.end(errorFrame(error));
-      return;
-    }
-    if (request.destroyed || response.destroyed) return;
-    const ended = () => {
-      stop();
-      stream.close();
-      this.#streams.delete(stream);
-    };
-    const stop = collection.onEvent(() => stream.wake());
-    const { bookmarks, timeoutSeconds } = options;
-    const sink = {
-      write: (bytes: Buffer) => response.write(bytes),
-      end: () => void response.end(),
-      once: response.once.bind(response),
-    };
-    const stream: SimulatedStream = new SimulatedStream({
-      watch,
-      sink,
-      bookmarks,
-      timeoutSeconds,
-      onEnd: () => ended(),
+  async #read({ request, response, url }: Handled, target: ResourcePath, watching: boolean): Promise<void> {
+    const { resource } = target;
+    const collection = this.store.collection(resource.group, resource.resource);
+    const isList = target.name === '';
+    const wire = negotiate(header(request, 'accept'), {
+      list: isList && !watching,
+      protobuf: resource.protobuf !== undefined,
     });
-    this.#streams.set(stream, collection);
-    response.on('close', ended);
+    if (!isList && !watching) {
+      const bytes = viewed(getObject(collection, target), wire);
+      const type = { 'content-type': contentType(wire.encoding, false) };
+      return answer(response, 200, wire.encoding === 'json' ? Buffer.concat([bytes, NEWLINE]) : bytes, type);
+    }
+    const options = parseListOptions(target, url.searchParams);
+    if (watching) {
+      const start = startWatch(this.#reads, collection, options, wire);
+      return this.#watches.serve({ request, response, collection, options, wire, start });
+    }
+    const counts = this.counters.of(resource);
+    if (wire.view === 'object') counts.lists += 1;
+    else counts.metadataLists += 1;
+    const chunks = await list(this.#reads, collection, options, wire);
+    return sendChunks(response, chunks, { wire, valve: this.#valve, counts });
   }
 
   #waitForVersion(version: number, milliseconds: number): Promise<boolean> {
@@ -275,10 +280,8 @@ export class SimulatedUpstream {
 
   /** Under kube-apiserver's own names, so that one reader serves both. */
   #metrics(): string {
-    const open = new Map<Collection, number>();
-    for (const collection of this.#streams.values()) open.set(collection, (open.get(collection) ?? 0) + 1);
     const lines: string[] = [];
-    for (const [{ resource: it }, count] of open) {
+    for (const [{ resource: it }, count] of this.#watches.byCollection()) {
       lines.push(
         `apiserver_longrunning_requests{component="apiserver",group="${it.group}",resource="${it.resource}",verb="WATCH",version="${it.version}"} ${count}`,
       );
@@ -293,3 +296,11 @@ export class SimulatedUpstream {
 }
 
 const NEWLINE = Buffer.from('\n');
+
+/** A refusal in the encoding the client asked for (protocol G14). */
+function answerStatus(response: Http2ServerResponse, accept: string | undefined, error: StatusError): void {
+  const protobuf = negotiateStatus(accept)?.mediaType === 'protobuf';
+  const body = protobuf ? statusProtobuf(error.status) : statusJson(error.status);
+  const type = { 'content-type': contentType(protobuf ? 'protobuf' : 'json', false) };
+  answer(response, error.code, body, { ...type, ...error.headers });
+}

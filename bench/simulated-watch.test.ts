@@ -2,13 +2,15 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { findResource } from './simulated-resources.ts';
 import { inScope, parseLabelSelector, type Scope } from './simulated-selector.ts';
-import { type Collection, SimulatedStore, VersionTooOld } from './simulated-store.ts';
+import { type Collection, VersionTooOld } from './simulated-collection.ts';
+import { SimulatedStore } from './simulated-store.ts';
 import { SimulatedWatch } from './simulated-watch.ts';
 import { writeOptions } from './simulated-writes.ts';
 
 const CONFIG_MAPS = findResource({ group: '', version: 'v1', resource: 'configmaps' });
 if (CONFIG_MAPS === undefined) throw new Error('the simulated upstream serves no configmaps');
 const RESOURCE = CONFIG_MAPS;
+const JSON_OBJECTS = { encoding: 'json', view: 'object' } as const;
 
 interface Event {
   readonly type: string;
@@ -38,7 +40,7 @@ function read(collection: Collection, scope: Scope, after: number): Event[] {
   const watch = new SimulatedWatch({
     collection,
     scope,
-    view: 'object',
+    wire: JSON_OBJECTS,
     initial: [],
     position: collection.positionAfter(after),
     after,
@@ -46,7 +48,8 @@ function read(collection: Collection, scope: Scope, after: number): Event[] {
   });
   const events: Event[] = [];
   // A small budget, so that the cursor is left and taken up again.
-  while (!watch.idle) for (const frame of watch.take(1) ?? []) events.push(JSON.parse(frame.toString()) as Event);
+  while (!watch.idle)
+    for (const frame of watch.take(1)?.frames ?? []) events.push(JSON.parse(frame.toString()) as Event);
   return events;
 }
 
@@ -93,7 +96,7 @@ describe('a simulated watch', () => {
     const slow = new SimulatedWatch({
       collection,
       scope,
-      view: 'object',
+      wire: JSON_OBJECTS,
       initial: [],
       position: collection.oldest,
       after: collection.windowStart,
@@ -115,7 +118,7 @@ describe('a simulated watch', () => {
     const start = {
       collection,
       scope,
-      view: 'object',
+      wire: JSON_OBJECTS,
       initial: [],
       position: 0,
       after: 0,

@@ -26,12 +26,13 @@ describe('the simulated writer', () => {
       for (let position = 0; position < collection.head; position += 1) {
         const event = collection.at(position);
         if (event === undefined) throw new Error('the window is too small for this test');
+        const frame = event.frame('json');
         const { metadata } = (
-          JSON.parse(event.frame.toString()) as { object: { metadata: { name: string; resourceVersion: string } } }
+          JSON.parse(frame.toString()) as { object: { metadata: { name: string; resourceVersion: string } } }
         ).object;
         expect([metadata.name, metadata.resourceVersion]).toEqual([event.object.name, String(event.resourceVersion)]);
-        expect(readResourceVersion(event.frame, 0)).toBe(event.resourceVersion);
-        expect(readStamp(event.frame, 0, event.frame.length)).toBeGreaterThanOrEqual(started);
+        expect(readResourceVersion(frame, 0)).toBe(event.resourceVersion);
+        expect(readStamp(frame, 0, frame.length)).toBeGreaterThanOrEqual(started);
         const { group, resource } = collection.resource;
         const key = `${group}/${resource}/${event.object.namespace}`;
         const tally = seen.get(key) ?? { count: 0, versionSum: 0 };

@@ -1,4 +1,7 @@
-import { MODIFIED_HEAD, type Collection, type SimulatedStore, storageKey } from './simulated-store.ts';
+import type { Collection } from './simulated-collection.ts';
+import { FleetObject } from './simulated-fleet.ts';
+import { storageKey } from './simulated-object.ts';
+import { MODIFIED_HEAD, type SimulatedStore } from './simulated-store.ts';
 import { writeOptions } from './simulated-writes.ts';
 import { monotonicMicros, restampedFrame, WRITTEN_ANNOTATION } from './written-stamp.ts';
 
@@ -127,7 +130,7 @@ export class SimulatedWriter {
     const held = collection.get(key);
     if (held === undefined) return;
     const event = this.#options.store.replaceBytes(collection, held, (resourceVersion) =>
-      restampedFrame({ head: MODIFIED_HEAD, bytes: held.bytes, resourceVersion, written }),
+      restampedFrame({ head: MODIFIED_HEAD, bytes: held.bytes('json'), resourceVersion, written }),
     );
     this.#tally(collection, held.namespace, event.resourceVersion);
   }
@@ -166,9 +169,11 @@ export class SimulatedWriter {
   }
 }
 
+/** A fleet's objects have a writer of their own. */
 function keysOf(collection: Collection, namespace: string | undefined): string[] {
   return collection
     .list()
+    .filter((object) => !(object instanceof FleetObject))
     .filter((object) => namespace === undefined || object.namespace === namespace)
     .map(storageKey);
 }

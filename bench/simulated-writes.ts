@@ -1,32 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { apiVersionOf } from '@dogwatch/kube/group-resource.ts';
 import { methodNotAllowed } from './simulated-reads.ts';
 import type { ResourcePath } from './simulated-request.ts';
 import type { SimulatedResource } from './simulated-resources.ts';
+import type { Collection } from './simulated-collection.ts';
+import { type KubeObject, objectFacts, type ObjectIdentity, objectJson } from './simulated-kube-object.ts';
+import { storageKey } from './simulated-object.ts';
 import { badRequest, objectStatus } from './simulated-status.ts';
-import {
-  type Collection,
-  type SimulatedStore,
-  type StoredObject,
-  storageKey,
-  type WriteOptions,
-} from './simulated-store.ts';
-
-/** An object as clients send it. */
-export interface KubeObject {
-  kind?: string;
-  apiVersion?: string;
-  metadata: {
-    name?: string;
-    namespace?: string;
-    uid?: string;
-    resourceVersion?: string;
-    creationTimestamp?: string;
-    labels?: Record<string, string>;
-    [field: string]: unknown;
-  };
-  [field: string]: unknown;
-}
+import type { SimulatedStore, WriteOptions } from './simulated-store.ts';
 
 const CREATED = { status: 201 } as const;
 const DONE = { status: 200 } as const;
@@ -64,7 +44,9 @@ function create(
     throw refusal(collection.resource, name, { code: 409, reason: 'AlreadyExists', text: 'already exists' });
   }
   const identity = { uid: randomUUID(), creationTimestamp: now };
-  return store.put(writeOptions(collection, { object, namespace: target.namespace, name, ...identity })).object.bytes;
+  return store
+    .put(writeOptions(collection, { object, namespace: target.namespace, name, ...identity }))
+    .object.bytes('json');
 }
 
 function update(store: SimulatedStore, collection: Collection, target: ResourcePath, body: string): Buffer {
@@ -77,7 +59,8 @@ function update(store: SimulatedStore, collection: Collection, target: ResourceP
     const text = `Operation cannot be fulfilled on ${qualified(collection.resource)} "${target.name}": the object has been modified; please apply your changes to the latest version and try again`;
     throw objectStatus(409, 'Conflict', { message: text, name: target.name, ...collection.resource });
   }
-  const { metadata } = JSON.parse(held.bytes.toString('utf8')) as KubeObject;
+  const bytes = held.bytes('json');
+  const { metadata } = JSON.parse(bytes.toString('utf8')) as KubeObject;
   const options = writeOptions(collection, {
     object,
     namespace: target.namespace,
@@ -86,8 +69,8 @@ function update(store: SimulatedStore, collection: Collection, target: ResourceP
     creationTimestamp: metadata.creationTimestamp ?? '',
   });
   // Upstream writes nothing, and uses no version, where nothing changed.
-  if (options.render(held.resourceVersion) === held.bytes.toString('utf8')) return held.bytes;
-  return store.put(options).object.bytes;
+  if (options.render(held.resourceVersion) === bytes.toString('utf8')) return bytes;
+  return store.put(options).object.bytes('json');
 }
 
 function remove(store: SimulatedStore, collection: Collection, target: ResourcePath): Buffer {
@@ -118,49 +101,9 @@ function parseObject(body: string): KubeObject {
   }
 }
 
-/** Everything the store needs of an object; the JSON is built in upstream's key order. */
-export function writeOptions(
-  collection: Collection,
-  of: { object: KubeObject; namespace: string; name: string; uid: string; creationTimestamp: string },
-): WriteOptions {
-  const { object, namespace, name, uid, creationTimestamp } = of;
+/** Everything the store needs of an object. */
+export function writeOptions(collection: Collection, of: ObjectIdentity): WriteOptions {
   const { resource } = collection;
-  const {
-    name: _name,
-    namespace: _namespace,
-    uid: _uid,
-    resourceVersion: _version,
-    creationTimestamp: _created,
-    ...more
-  } = object.metadata;
-  const { kind: _kind, apiVersion: _apiVersion, metadata: _metadata, ...rest } = object;
-  const place = { name, ...(namespace === '' ? {} : { namespace }), uid };
-  const render = (resourceVersion: number) =>
-    JSON.stringify({
-      kind: resource.kind,
-      apiVersion: apiVersionOf(resource),
-      metadata: { ...place, resourceVersion: String(resourceVersion), creationTimestamp, ...more },
-      ...rest,
-    });
-  const stored: Omit<StoredObject, 'bytes' | 'resourceVersion'> = {
-    namespace,
-    name,
-    uid,
-    labels: more.labels ?? {},
-    fields: selectableFields(object, resource),
-  };
-  return { collection, object: stored, render };
-}
-
-function selectableFields(object: KubeObject, { fields }: SimulatedResource): Record<string, string> {
-  const values: Record<string, string> = {};
-  for (const path of fields) {
-    let value: unknown = object;
-    for (const step of path.split('.')) {
-      value = typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[step] : undefined;
-    }
-    if (typeof value === 'string' || typeof value === 'boolean') values[path] = String(value);
-    else if (path === 'spec.unschedulable') values[path] = 'false';
-  }
-  return values;
+  const render = (resourceVersion: number) => objectJson(resource, of, String(resourceVersion));
+  return { collection, object: objectFacts(resource, of), render };
 }

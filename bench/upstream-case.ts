@@ -37,6 +37,9 @@ export interface UpstreamCase {
   readonly run: (context: CaseContext) => Promise<void>;
 }
 
+/** A version no upstream will have reached. */
+export const FUTURE_VERSION = 9_999_999_999_999;
+
 /** A resourceVersion as a number. */
 export function versionOf({ resourceVersion }: { readonly resourceVersion: string }): number {
   assert.match(resourceVersion, /^\d+$/);

@@ -1,6 +1,7 @@
 import { LIST_CASES } from './upstream-list-cases.ts';
 import { CaseWatch } from './case-watch.ts';
 import { type CaseContext, type UpstreamContext, versionOf } from './upstream-case.ts';
+import { PROTOBUF_CASES } from './upstream-protobuf-cases.ts';
 import { WATCH_CASES } from './upstream-watch-cases.ts';
 
 /** A case bound to where it runs. */
@@ -15,7 +16,7 @@ let cases = 0;
 
 /** What kube-apiserver does and the simulated upstream must do too: to be run against either. */
 export function upstreamCases(context: () => UpstreamContext): readonly BoundCase[] {
-  return [...LIST_CASES, ...WATCH_CASES].map(({ name, run, alone = false, ofUpstream = false }) => ({
+  return [...LIST_CASES, ...WATCH_CASES, ...PROTOBUF_CASES].map(({ name, run, alone = false, ofUpstream = false }) => ({
     name,
     alone,
     ofUpstream,

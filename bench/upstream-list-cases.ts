@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { KubeClient } from '@dogwatch/test/support/kube-client.ts';
-import { type UpstreamCase, versionOf } from './upstream-case.ts';
+import { FUTURE_VERSION, type UpstreamCase, versionOf } from './upstream-case.ts';
 
 interface List {
   readonly kind: string;
@@ -110,12 +110,12 @@ export const LIST_CASES: readonly UpstreamCase[] = [
     name: 'L10: a version that does not happen is answered 504 after about 3 s',
     run: async ({ admin, configMaps }) => {
       const started = performance.now();
-      const { status, body, headers } = await admin.request('GET', `${configMaps}?resourceVersion=999999999`);
+      const { status, body, headers } = await admin.request('GET', `${configMaps}?resourceVersion=${FUTURE_VERSION}`);
       assert(performance.now() - started > 2_500);
       const answer = JSON.parse(body) as Status;
       assert.equal(status, 504);
       assert.equal(headers['retry-after'], '1');
-      assert.match(answer.message, /^Timeout: Too large resource version: 999999999, current: \d+$/);
+      assert.match(answer.message, /^Timeout: Too large resource version: 9999999999999, current: \d+$/);
       assert.deepEqual(answer.details, {
         causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
         retryAfterSeconds: 1,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type CaseEvent, summary } from './case-watch.ts';
-import { type UpstreamCase, versionOf } from './upstream-case.ts';
+import { FUTURE_VERSION, type UpstreamCase, versionOf } from './upstream-case.ts';
 
 const WATCH_LIST = 'watch=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan';
 const END = 'k8s.io/initial-events-end';
@@ -157,7 +157,7 @@ export const WATCH_CASES: readonly UpstreamCase[] = [
   {
     name: 'W5: a watch-list at a version that does not happen is 200 with an error event',
     run: async ({ configMaps, watch }) => {
-      const stream = await watch(`${configMaps}?${WATCH_LIST}&resourceVersion=999999999`);
+      const stream = await watch(`${configMaps}?${WATCH_LIST}&resourceVersion=${FUTURE_VERSION}`);
       assert.equal(stream.status, 200);
       const [error, ...more] = await stream.rest();
       assert.deepEqual([error?.type, error?.object.code, more.length], ['ERROR', 504, 0]);

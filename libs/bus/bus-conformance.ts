@@ -1,11 +1,10 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
-import type { Lane } from '@dogwatch/kube/lane.ts';
-import { StatusError, tooManyRequests } from '@dogwatch/kube/status.ts';
-import { change, pod, podSchema } from '@dogwatch/watch/test-objects.ts';
-import { type Bus, type LaneInventory, NoResponder } from './bus.ts';
+import { change, pod } from '@dogwatch/watch/test-objects.ts';
+import type { Bus } from './bus.ts';
 import type { Envelope } from './envelope.ts';
+import { describeRequests } from './request-conformance.ts';
+import { noiseText, podFacts } from './test-envelopes.ts';
 
-const LANE: Lane = { group: '', version: 'v1', resource: 'pods', encoding: 'json', view: 'object' };
 /** What etcd takes for one object; its JSON may be longer. */
 const LONGEST_OBJECT_BYTES = 1.5 * 1024 * 1024;
 
@@ -18,7 +17,7 @@ export interface TestBus {
   readonly close: () => Promise<void>;
 }
 
-type Create = () => Promise<TestBus>;
+export type Create = () => Promise<TestBus>;
 
 /** What every Bus does, whoever carries its envelopes. */
 export function describeBus(name: string, create: Create): void {
@@ -30,8 +29,8 @@ export function describeBus(name: string, create: Create): void {
   describeOrder(name, start);
   describeFollowers(name, start);
   describeContents(name, start);
+  describeCeasing(name, start);
   describeRequests(name, start);
-  describeAnswers(name, start);
 }
 
 export function watermark(rv: number): Envelope {
@@ -124,6 +123,8 @@ function describeFollowers(name: string, start: Create): void {
       publisher.publish('a/0', watermark(1));
       await settle();
       expect(seen).toEqual(['first']);
+      // What began to follow while the first was on its way must be known, too.
+      await settle();
       publisher.publish('a/0', watermark(2));
       await settle();
       expect(seen).toEqual(['first', 'third']);
@@ -164,20 +165,13 @@ function describeContents(name: string, start: Create): void {
       const { seen } = follow(follower, 'a/0');
       await settle();
       const pods = [pod('a', 5, { node: 'n1', labels: { app: 'ä' } }), pod('b', 7)];
-      const facts = {
-        schema: podSchema,
-        kind: 'Pod',
-        apiVersion: 'v1',
-        listKind: 'PodList',
-        layout: 'typed',
-        bookmark: Buffer.from('{"kind":"Pod"}'),
-        warnings: ['old'],
-      } as const;
+      const facts = podFacts('json');
       const previous = { rv: 7, index: 2 ** 52 };
       const changes = [change('MODIFIED', pod('a', 8)), change('DELETED', pod('b', 8)), change('ADDED', pod('c', 9))];
       const sent: Envelope[] = [
         { kind: 'listing', epoch: 3, facts, listing: { rv: 7, objects: pods } },
         { kind: 'listing', epoch: 3, facts: { ...facts, bookmark: undefined }, listing: { rv: 7, objects: [] } },
+        { kind: 'listed', epoch: 3, rv: 7 },
         { kind: 'batch', epoch: 3, batch: { previous, changes } },
         { kind: 'watermark', epoch: 3, previous: { rv: 9, index: 0 }, rv: 12 },
         { kind: 'end', epoch: 3, end: 'expired' },
@@ -191,7 +185,7 @@ function describeContents(name: string, start: Create): void {
       const { publisher, follower, settle } = await start();
       const { seen } = follow(follower, 'a/0');
       await settle();
-      const long = (rv: number) => pod('long', rv, { labels: { noise: noise(LONGEST_OBJECT_BYTES, rv) } });
+      const long = (rv: number) => pod('long', rv, { labels: { noise: noiseText(LONGEST_OBJECT_BYTES, rv) } });
       const sent = Array.from({ length: 4 }, (_, i) => batchOf([long(3 * i + 1), pod('short', 3 * i + 2)]));
       for (const envelope of sent) publisher.publish('a/0', envelope);
       await settle();
@@ -201,94 +195,24 @@ function describeContents(name: string, start: Create): void {
   });
 }
 
-function describeRequests(name: string, start: Create): void {
-  describe(`${name}: requests`, () => {
-    test('are answered with what the server gives', async () => {
+function describeCeasing(name: string, start: Create): void {
+  describe(`${name}: a track`, () => {
+    test('that its publisher has ceased may be published again, here or elsewhere', async () => {
       const { publisher, follower, settle } = await start();
-      publisher.serve('fence', async ({ lane }) => {
-        expect(lane).toEqual(LANE);
-        return { rv: 7, inventory: undefined };
-      });
+      const { seen } = follow(follower, 'a/0');
       await settle();
-      expect(await follower.request('fence', { lane: LANE, inventory: false })).toEqual({
-        rv: 7,
-        inventory: undefined,
-      });
-    });
-
-    test('are rejected where nobody serves, before and after', async () => {
-      const { publisher, follower, settle } = await start();
-      await expect(follower.request('close', { lane: LANE })).rejects.toThrow(NoResponder);
-      const stop = publisher.serve('close', () => Promise.resolve());
+      publisher.cease('a/0');
+      publisher.publish('a/0', watermark(1), 1);
+      publisher.publish('a/0', watermark(2), 1);
+      publisher.cease('a/0');
+      publisher.publish('a/0', watermark(3), 1);
       await settle();
-      await follower.request('close', { lane: LANE });
-      stop();
+      publisher.cease('a/0');
+      follower.publish('a/0', watermark(4), 2);
       await settle();
-      await expect(follower.request('close', { lane: LANE })).rejects.toThrow(NoResponder);
-    });
-
-    test('have one server a kind; one that has stopped cannot stop its successor', async () => {
-      const { publisher, follower, settle } = await start();
-      const stop = publisher.serve('open', () => Promise.resolve());
-      expect(() => publisher.serve('open', () => Promise.resolve())).toThrow('answered already');
-      stop();
-      publisher.serve('open', () => Promise.resolve());
-      stop();
+      publisher.publish('a/0', watermark(5), 3);
       await settle();
-      await expect(follower.request('open', { lane: LANE })).resolves.toBeUndefined();
-    });
-
-    test('under way at once are each answered, in any order', async () => {
-      const { publisher, follower, settle } = await start();
-      const answers = new Map<string, () => void>();
-      publisher.serve('fence', ({ lane }) => {
-        const { promise, resolve } = Promise.withResolvers<{ rv: number; inventory: undefined }>();
-        answers.set(lane.resource, () => resolve({ rv: Number(lane.resource.slice(1)), inventory: undefined }));
-        if (answers.size === 50) for (const answer of [...answers.values()].toReversed()) answer();
-        return promise;
-      });
-      await settle();
-      const lanes = Array.from({ length: 50 }, (_, i) => ({ ...LANE, resource: `r${i}` }));
-      const replies = await Promise.all(lanes.map((lane) => follower.request('fence', { lane, inventory: false })));
-      expect(replies.map(({ rv }) => rv)).toEqual(lanes.map((_, i) => i));
-    });
-  });
-}
-
-function describeAnswers(name: string, start: Create): void {
-  describe(`${name}: answers`, () => {
-    test('carry rejections: a StatusError as it is', async () => {
-      const { publisher, follower, settle } = await start();
-      const status = tooManyRequests('too many lanes', 7);
-      publisher.serve('open', () => Promise.reject(new StatusError(status)));
-      publisher.serve('close', () => Promise.reject(new Error('not today')));
-      await settle();
-      const open = follower.request('open', { lane: LANE });
-      await expect(open).rejects.toThrow(StatusError);
-      await expect(open).rejects.toMatchObject({ status, headers: { 'retry-after': '7' } });
-      await expect(follower.request('close', { lane: LANE })).rejects.toThrow('not today');
-    });
-
-    test('may be long: the names of 20,000 objects, or changes of long objects', async () => {
-      const { publisher, follower, settle } = await start();
-      const names = Array.from({ length: 20_000 }, (_, i) => [`kube-node-lease/node-${i}`, { uid: `${i}-uid`, rv: i }]);
-      const inventory: LaneInventory = { rv: 20_000, objects: new Map(names as never) };
-      const changes = Array.from({ length: 3 }, (_, i) => {
-        return change('MODIFIED', pod('long', i + 1, { labels: { noise: noise(LONGEST_OBJECT_BYTES, i) } }));
-      });
-      publisher.serve('fence', () => Promise.resolve({ rv: 20_000, inventory }));
-      publisher.serve('backfill', ({ from }) => Promise.resolve(from === 1 ? changes : undefined));
-      await settle();
-      const fence = await follower.request('fence', { lane: LANE, inventory: true });
-      expect(fence.inventory?.objects.size).toBe(20_000);
-      expect(fence.inventory?.objects.get('kube-node-lease/node-19999')).toEqual({ uid: '19999-uid', rv: 19_999 });
-      const reply = await follower.request('backfill', { lane: LANE, from: 1, to: 9 });
-      expect(reply?.map(({ object }) => object.bytes.equals(changes[object.rv - 1]!.object.bytes))).toEqual([
-        true,
-        true,
-        true,
-      ]);
-      expect(await follower.request('backfill', { lane: LANE, from: 2, to: 9 })).toBeUndefined();
+      expect(seen).toEqual(watermarks(5, 1));
     });
   });
 }
@@ -302,15 +226,4 @@ export function batchOf(objects: readonly ReturnType<typeof pod>[]): Envelope {
 function bytesOf(envelope: Envelope): Buffer {
   if (envelope.kind !== 'batch') throw new Error(`a ${envelope.kind} instead of a batch`);
   return Buffer.concat(envelope.batch.changes.flatMap(({ object, frame }) => [object.bytes, frame]));
-}
-
-/** Text that does not compress, the same for the same seed. */
-function noise(length: number, seed: number): string {
-  const bytes = Buffer.alloc(Math.ceil((length * 3) / 4));
-  let state = seed + 1;
-  for (let i = 0; i < bytes.length; i++) {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    bytes[i] = state >>> 24;
-  }
-  return bytes.toString('base64').slice(0, length);
 }

@@ -44,11 +44,30 @@ export interface LaneRequests {
       readonly lane: Lane;
       readonly partition: number;
       readonly from: { readonly epoch: number; readonly position: Position } | undefined;
+      /** Only what concerns these, which from now on is put on the link of their follower. */
+      readonly link?: LinkRequest;
     };
     reply: TrackState;
   };
+  /** Nobody at the follower needs these any more. */
+  unlink: {
+    request: { readonly lane: Lane; readonly partition: number } & Omit<LinkRequest, 'replace'>;
+    reply: void;
+  };
   /** What a process has to say of itself, as JSON has it. */
   status: { request: Record<string, never>; reply: Readonly<Record<string, unknown>> };
+}
+
+/** What a fan-out node wants of a partition, where it does not want all. */
+export interface LinkRequest {
+  /** Name of the fan-out node. */
+  readonly follower: string;
+  /** True: instead of what is on the link; false: beside it. */
+  readonly replace: boolean;
+  /** Keys of objects. */
+  readonly names: readonly string[];
+  /** Values of the indexed field. */
+  readonly indexed: readonly string[];
 }
 
 export type LaneRequestKind = keyof LaneRequests;
@@ -60,8 +79,15 @@ export type LaneRequestKind = keyof LaneRequests;
 export interface Bus {
   /** `term`: the leadership under which this is published; a follower drops what comes of a lower one. Default 0. */
   publish(track: string, envelope: Envelope, term?: number): void;
+  /** This process publishes the track no more: another may lead it now. Nothing is told to followers. */
+  cease(track: string): void;
   /** Delivers envelopes published from now on; returns how to stop. */
   follow(track: string, onEnvelope: (envelope: Envelope) => void): () => void;
+  /**
+   * Calls `listener` when the bus is back after it was away: what was published meanwhile, by anybody, may not have
+   * come. Followers need nothing of it, for the chain shows them what they missed. Returns how to stop.
+   */
+  onReconnected(listener: () => void): () => void;
   /** Asks the process named `to`, or any that answers. Rejects with NoResponder, StatusError. */
   request<K extends LaneRequestKind>(
     kind: K,

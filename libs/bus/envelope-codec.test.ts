@@ -104,6 +104,22 @@ describe('an envelope', () => {
     expect(incompressible?.length).toBeLessThan(16_400);
   });
 
+  test('carries the bytes of an object once, be they a view of its frame or a copy', () => {
+    for (const encoding of ['json', 'protobuf'] as const) {
+      const views = recordedChanges('pods', encoding);
+      const copies = views.map(({ object, ...rest }) => ({
+        ...rest,
+        object: { ...object, bytes: Buffer.from(object.bytes) },
+      }));
+      const plain = { ...OPTIONS, compressFromBytes: 2 ** 30 };
+      const message = encodeEnvelope(batch(copies), plain);
+      expect(message).toEqual(encodeEnvelope(batch(views), plain));
+      const { envelope } = decodeEnvelope(message);
+      if (envelope.kind !== 'batch') throw new Error('no batch');
+      for (const { object, frame } of envelope.batch.changes) expect(object.bytes.buffer).toBe(frame.buffer);
+    }
+  });
+
   test('is refused where its numbers are none, its track is too long or its parts would be too short', () => {
     const end: Envelope = { kind: 'end', epoch: 1, end: 'ended' };
     expect(() => encodeEnvelope(end, { ...OPTIONS, term: -1 })).toThrow(RangeError);

@@ -1,13 +1,11 @@
-import type { FieldPath } from '@dogwatch/kube/field-path.ts';
-import { ownCopy } from '@dogwatch/kube/own-copy.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
-import type { LaneFacts } from '@dogwatch/watch/lane-view.ts';
 import type { Position } from '@dogwatch/watch/watch-cache.ts';
 import { type EnvelopeHeader, headerBytes, readHeader, writeHeader } from './envelope-header.ts';
 import { changeColumns, objectColumns, readChanges, readObjects, versionRange } from './envelope-index.ts';
 import type { Envelope } from './envelope.ts';
 import { COMPRESS_FROM_BYTES, type MessageBody, composeMessage, readBody } from './message-body.ts';
 import { Reassembler, joinParts, splitMessage } from './message-chunks.ts';
+import { packFacts, unpackFacts } from './packed-facts.ts';
 import { pack, unpack } from './packing.ts';
 import {
   EnvelopeCorrupt,
@@ -85,6 +83,8 @@ function contentOf(envelope: Envelope): Content {
       const place = { ...range, previous, watermark: objects.at(-1)?.rv ?? 0, count: changes.length };
       return { place, body: { index, pieces, payloadBytes } };
     }
+    case 'listed':
+      return { place: { ...NO_PLACE, watermark: envelope.rv }, body: NO_BODY };
     case 'watermark':
       return { place: { ...NO_PLACE, previous: envelope.previous, watermark: envelope.rv }, body: NO_BODY };
     case 'end':
@@ -159,6 +159,8 @@ function envelopeOf(kind: number, header: EnvelopeHeader, body: Buffer): Envelop
       const changes = readChanges({ objects, changes: columns }, header, payload);
       return { kind: 'batch', epoch, batch: { previous, changes } };
     }
+    case MESSAGE_KINDS.listed:
+      return { kind: 'listed', epoch, rv: watermark };
     case MESSAGE_KINDS.watermark:
       return { kind: 'watermark', epoch, previous, rv: watermark };
     case MESSAGE_KINDS.end:
@@ -167,21 +169,4 @@ function envelopeOf(kind: number, header: EnvelopeHeader, body: Buffer): Envelop
     default:
       throw new EnvelopeCorrupt('an envelope');
   }
-}
-
-function packFacts(facts: LaneFacts): Buffer {
-  const { schema, ...rest } = facts;
-  return pack({ ...rest, encoding: schema.encoding, fields: [...schema.fields], indexedField: schema.indexedField });
-}
-
-type PackedFacts = Omit<LaneFacts, 'schema'> &
-  Omit<LaneFacts['schema'], 'fields'> & { readonly fields: readonly (readonly [string, FieldPath])[] };
-
-function unpackFacts(bytes: Buffer): LaneFacts {
-  const { encoding, fields, indexedField, bookmark, ...rest } = unpack(bytes) as PackedFacts;
-  return {
-    ...rest,
-    schema: { encoding, fields: new Map(fields), indexedField },
-    bookmark: bookmark === undefined ? undefined : ownCopy(bookmark),
-  };
 }

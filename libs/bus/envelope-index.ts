@@ -143,11 +143,15 @@ export function changeColumns(changes: readonly Change[]): {
   return { columns: [types, frameLengths, objectOffsets], pieces, payloadBytes };
 }
 
-/** Where `part` begins in `whole`, of which it is a view; undefined if it is none. */
+/**
+ * Where the bytes of `part` are in `whole`; undefined if they are not. Upstream's own events are framed around their
+ * object, which is a view; a frame made here (of a repair, or of what was read from another process) is a copy.
+ */
 function offsetInside(whole: Buffer, part: Buffer): number | undefined {
   const offset = part.byteOffset - whole.byteOffset;
-  const inside = part.buffer === whole.buffer && offset >= 0 && offset + part.length <= whole.length;
-  return inside ? offset : undefined;
+  if (part.buffer === whole.buffer && offset >= 0 && offset + part.length <= whole.length) return offset;
+  const copied = whole.indexOf(part);
+  return copied < 0 ? undefined : copied;
 }
 
 /**

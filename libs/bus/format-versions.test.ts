@@ -9,8 +9,10 @@ import {
   SAMPLE_OPTIONS,
   SAMPLE_REPLIES,
   SAMPLE_REQUESTS,
+  SAMPLE_STATES,
   encodedSamples,
 } from './test-samples.ts';
+import { TrackStateReader } from './track-state-codec.ts';
 
 function recorded(version: number): RecordedMessages {
   const file = new URL(`./testdata/messages-v${version}.json`, import.meta.url);
@@ -37,6 +39,13 @@ function expectSamples(messages: RecordedMessages): void {
     }
   });
   expect(outcomes).toEqual(SAMPLE_REPLIES);
+  const states = messages.states.map((pages) => {
+    const reader = new TrackStateReader();
+    return bytes(pages)
+      .map((page) => reader.add(page))
+      .at(-1);
+  });
+  expect(states).toEqual(SAMPLE_STATES);
 }
 
 describe('the format of the bus', () => {
@@ -55,9 +64,10 @@ describe('the format of the bus', () => {
   test('has the recorded bytes in its version: what changes them needs a new version, or readers of it fail', () => {
     const [written, before] = [encodedSamples(), recorded(FORMAT_VERSION)];
     expect(written.requests).toEqual(before.requests);
-    for (const name of ['short batch', 'empty listing', 'watermark', 'end']) {
+    for (const name of ['short batch', 'empty listing', 'listed', 'watermark', 'end']) {
       expect(written.envelopes[name]).toEqual(before.envelopes[name]);
     }
     expect(written.replies).toEqual(before.replies);
+    expect(written.states).toEqual(before.states);
   });
 });

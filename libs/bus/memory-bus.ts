@@ -20,6 +20,8 @@ export class MemoryBus implements Bus {
     for (const onEnvelope of Array.from(followers)) if (followers.has(onEnvelope)) onEnvelope(envelope);
   }
 
+  cease(): void {}
+
   follow(track: string, onEnvelope: (envelope: Envelope) => void): () => void {
     const followers = this.#followers.get(track) ?? new Set();
     this.#followers.set(track, followers);
@@ -30,6 +32,10 @@ export class MemoryBus implements Bus {
       followers.delete(deliver);
       if (followers.size === 0) this.#followers.delete(track);
     };
+  }
+
+  onReconnected(): () => void {
+    return () => {};
   }
 
   async request<K extends LaneRequestKind>(

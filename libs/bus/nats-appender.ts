@@ -266,6 +266,7 @@ function versionOf(envelope: Envelope): ResourceVersion | undefined {
       return envelope.listing.rv;
     case 'batch':
       return envelope.batch.changes.at(-1)?.object.rv ?? envelope.batch.previous.rv;
+    case 'listed':
     case 'watermark':
       return envelope.rv;
     case 'end':

@@ -1,14 +1,12 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
-import type { Lane } from '@dogwatch/kube/lane.ts';
-import { type FakeClock, createFakeClock } from '@dogwatch/process/fake-clock.ts';
-import { createLogger } from '@dogwatch/process/log.ts';
 import { pod } from '@dogwatch/watch/test-objects.ts';
+import { WHOLE_VERSION } from '@dogwatch/watch/watch-cache.ts';
 import { batchOf, describeBus, follow, watermark, watermarks } from './bus-conformance.ts';
-import type { NatsBus, NatsBusOptions } from './nats-bus.ts';
-import { createNatsBus } from './nats-bus.ts';
-import { FakeNats, type FakePort } from './fake-nats.ts';
-
-const LANE: Lane = { group: '', version: 'v1', resource: 'pods', encoding: 'json', view: 'object' };
+import { createFakeClock } from '@dogwatch/process/fake-clock.ts';
+import type { Envelope } from './envelope.ts';
+import { FakeNats } from './fake-nats.ts';
+import { podFacts } from './test-envelopes.ts';
+import { busOn, flipBit, start } from './test-nats-bus.ts';
 
 describeBus('NatsBus over a NATS in memory', async () => {
   const nats = new FakeNats();
@@ -24,39 +22,6 @@ describeBus('NatsBus over a NATS in memory', async () => {
     },
   };
 });
-
-function busOn(port: FakePort, clock: FakeClock, options: Partial<NatsBusOptions> = {}, lines: string[] = []): NatsBus {
-  const log = createLogger({
-    level: 'debug',
-    pretty: false,
-    destination: { write: (line) => void lines.push(line) },
-  });
-  return createNatsBus({ port, clock, log, term: 1, ...options });
-}
-
-/** Two buses over one NATS, on a clock that stands still. */
-function start(options: Partial<NatsBusOptions> = {}) {
-  const nats = new FakeNats();
-  const clock = createFakeClock();
-  const lines: string[] = [];
-  const ports = { publisher: nats.connect(), follower: nats.connect() };
-  const publisher = busOn(ports.publisher, clock, options, lines);
-  const follower = busOn(ports.follower, clock, options, lines);
-  onTestFinished(async () => {
-    await publisher.close();
-    await follower.close();
-    expect(clock.pending).toBe(0);
-  });
-  const publish = async (...rvs: number[]): Promise<void> => {
-    for (const rv of rvs) publisher.publish('a/0', watermark(rv));
-    await nats.settle();
-  };
-  const beat = async (): Promise<void> => {
-    await clock.advanceAsync(1_000);
-    await nats.settle();
-  };
-  return { nats, clock, lines, ports, publisher, follower, publish, beat };
-}
 
 describe('what a follower of NATS counts', () => {
   test('a gap: the envelope behind it is handed on', async () => {
@@ -90,14 +55,14 @@ describe('what a follower of NATS counts', () => {
 
   test('a publisher that was replaced: its envelopes are not handed on', async () => {
     const { nats, clock, follower, publish } = start();
-    const successor = busOn(nats.connect(), clock, { term: 2 });
+    const successor = busOn(nats.connect(), clock);
     onTestFinished(() => successor.close());
     const { seen } = follow(follower, 'a/0');
     await publish(0, 1);
-    successor.publish('a/0', watermark(2));
+    successor.publish('a/0', watermark(2), 2);
     await nats.settle();
     await publish(9);
-    successor.publish('a/0', watermark(3));
+    successor.publish('a/0', watermark(3), 2);
     await nats.settle();
     expect(seen).toEqual(watermarks(4));
     expect(follower.counters).toMatchObject({ deposed: 1, gaps: 0 });
@@ -199,6 +164,80 @@ describe('a heartbeat', () => {
   });
 });
 
+describe('a listing', () => {
+  const facts = podFacts('json');
+  const listingOf = (bytes: number): Envelope => {
+    const objects = Array.from({ length: 16 }, (_, i) =>
+      pod(`p${i}`, i + 1, { labels: { text: 'x'.repeat(bytes / 16) } }),
+    );
+    return { kind: 'listing', epoch: 3, facts, listing: { rv: 20, objects } };
+  };
+
+  test('of more than 1 MiB is not published: followers are told that there is one, and sync', async () => {
+    const { nats, publisher, follower, beat } = start();
+    const { seen } = follow(follower, 'a/0');
+    const short = listingOf(900_000);
+    publisher.publish('a/0', short);
+    publisher.publish('a/0', listingOf(1_100_000));
+    await nats.settle();
+    expect(seen).toEqual([short, { kind: 'listed', epoch: 3, rv: 20 }]);
+    await beat();
+    await beat();
+    expect(seen).toHaveLength(2);
+    expect(follower.counters).toMatchObject({ gaps: 0, repeated: 1 });
+  });
+
+  test('of which word was lost shows by the heartbeat behind it', async () => {
+    const { nats, publisher, follower, publish, beat } = start();
+    const { seen } = follow(follower, 'a/0');
+    await publish(1);
+    nats.fate = () => [];
+    publisher.publish('a/0', listingOf(1_100_000));
+    await nats.settle();
+    nats.fate = (message) => [message];
+    await beat();
+    await beat();
+    const head = { kind: 'watermark', epoch: 3, previous: { rv: 20, index: WHOLE_VERSION }, rv: 20 };
+    expect(seen).toEqual([watermark(1), head]);
+  });
+});
+
+describe('a track that its publisher has ceased', () => {
+  test('has no heartbeats, and goes on where its numbers were', async () => {
+    const { nats, ports, publisher, follower, publish, beat } = start();
+    const { seen } = follow(follower, 'a/0');
+    await publish(1, 2);
+    publisher.cease('a/0');
+    for (let i = 0; i < 3; i++) await beat();
+    ports.publisher.break();
+    ports.publisher.mend();
+    await nats.settle();
+    expect(follower.counters).toMatchObject({ received: 2, repeated: 0 });
+    await publish(3);
+    await beat();
+    await beat();
+    expect(seen).toEqual([1, 2, 3].map(watermark));
+    expect(follower.counters).toMatchObject({ gaps: 0, reordered: 0, repeated: 1 });
+  });
+});
+
+describe('who listens for reconnects', () => {
+  test('is called when the bus is back, until it stops', async () => {
+    const { ports, follower } = start();
+    let calls = 0;
+    const count = (): void => void calls++;
+    const stops = [follower.onReconnected(count), follower.onReconnected(count)];
+    ports.follower.break();
+    expect(calls).toBe(0);
+    ports.follower.mend();
+    expect(calls).toBe(2);
+    stops[0]!();
+    ports.follower.break();
+    ports.follower.mend();
+    expect(calls).toBe(3);
+  });
+});
+
 describe('a publisher without NATS', () => {
   test('drops while it is disconnected, and shows at once when it is back', async () => {
     const { nats, lines, ports, publisher, follower, publish } = start();
@@ -272,90 +311,3 @@ describe('a follower without NATS', () => {
     expect(() => clock.advance(0)).toThrow('a bug');
   });
 });
-
-describe('requests over NATS', () => {
-  test('may take long, as long as the server shows that it lives', async () => {
-    const { nats, clock, publisher, follower } = start({ silenceMs: 5_000 });
-    const { promise, resolve } = Promise.withResolvers<void>();
-    publisher.serve('open', () => promise);
-    const open = follower.request('open', { lane: LANE });
-    await nats.settle();
-    for (let i = 0; i < 60; i++) {
-      await clock.advanceAsync(1_000);
-      await nats.settle();
-    }
-    resolve();
-    await nats.settle();
-    await expect(open).resolves.toBeUndefined();
-  });
-
-  test('fail when nothing comes from the server any more', async () => {
-    const { nats, clock, ports, publisher, follower } = start({ silenceMs: 5_000 });
-    publisher.serve('open', () => new Promise(() => {}));
-    const open = failure(follower.request('open', { lane: LANE }));
-    await nats.settle();
-    await clock.advanceAsync(1_000);
-    await nats.settle();
-    ports.publisher.break();
-    await clock.advanceAsync(5_000);
-    expect(await open).toMatchObject({ code: 'StatusError', status: { code: 503 } });
-  });
-
-  test('fail at the latest after answerMs', async () => {
-    const { nats, clock, publisher, follower } = start({ silenceMs: 5_000, answerMs: 20_000 });
-    publisher.serve('open', () => new Promise(() => {}));
-    const open = failure(follower.request('open', { lane: LANE }));
-    await nats.settle();
-    for (let i = 0; i < 22; i++) {
-      await clock.advanceAsync(1_000);
-      await nats.settle();
-    }
-    expect(await open).toMatchObject({ code: 'StatusError', status: { code: 503 } });
-  });
-
-  test('fail at once when the connection breaks, is broken, or the bus is closed', async () => {
-    const { nats, ports, publisher, follower } = start();
-    publisher.serve('open', () => new Promise(() => {}));
-    const open = failure(follower.request('open', { lane: LANE }));
-    await nats.settle();
-    ports.follower.break();
-    expect(await open).toMatchObject({ status: { code: 503 } });
-    expect(await failure(follower.request('open', { lane: LANE }))).toMatchObject({ status: { code: 503 } });
-    ports.follower.mend();
-    const last = failure(follower.request('open', { lane: LANE }));
-    await follower.close();
-    expect(await last).toMatchObject({ status: { code: 503 } });
-  });
-
-  test('are bounded in number', async () => {
-    const { nats, publisher, follower } = start({ maxRequests: 2 });
-    publisher.serve('open', () => Promise.resolve());
-    const opens = [1, 2, 3].map(() => follower.request('open', { lane: LANE }));
-    await expect(opens[2]).rejects.toMatchObject({ status: { code: 503 } });
-    await nats.settle();
-    await Promise.all(opens.slice(0, 2));
-  });
-
-  test('that cannot be read are answered with an error', async () => {
-    const { nats, ports, publisher } = start();
-    publisher.serve('open', () => Promise.resolve());
-    let answers = 0;
-    ports.follower.subscribe('answers', () => answers++);
-    ports.follower.publish('dogwatch.request.open.x', Buffer.from('nonsense'), { reply: 'answers' });
-    await nats.settle();
-    expect(answers).toBe(1);
-  });
-});
-
-function failure(promise: Promise<unknown>): Promise<unknown> {
-  return promise.then(
-    () => expect.unreachable('it succeeded'),
-    (error: unknown) => error,
-  );
-}
-
-function flipBit(data: Buffer): Buffer {
-  const copy = Buffer.from(data);
-  copy[copy.length - 3]! ^= 4;
-  return copy;
-}

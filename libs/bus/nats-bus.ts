@@ -10,8 +10,10 @@ import { DEFAULT_SUBJECT_PREFIX, liveSubject } from './nats-subject.ts';
 
 const MEBIBYTE = 1024 * 1024;
 const CLOSE_TIMEOUT_MS = 5_000;
-/** Between two lines of log about messages that cannot be read. */
-const UNREADABLE_LOG_MS = 10_000;
+/** Object bytes of a listing that is published as it is; of a longer one only word goes out, and followers sync. */
+const LISTING_BYTES_MAX = MEBIBYTE;
+/** Between two lines of log about messages that cannot be read, and about errors of NATS. */
+const REPEATED_LOG_MS = 10_000;
 
 export interface NatsBusOptions {
   readonly port: NatsPort;
@@ -21,7 +23,7 @@ export interface NatsBusOptions {
   readonly prefix?: string;
   /** See PublisherOptions. Default 64 MiB, as much as a server holds for a slow client. */
   readonly maxPendingBytes?: number;
-  /** Longest envelope a follower puts together, a lane's listing among them. Default 1 GiB. */
+  /** Longest envelope a follower puts together. Default 256 MiB: a few of upstream's longest frames. */
   readonly maxEnvelopeBytes?: number;
   /** A quiet track says this often where it stands, which shows a lost tail. Default 1 s. */
   readonly heartbeatMs?: number;
@@ -56,6 +58,18 @@ export function createNatsBus(options: NatsBusOptions): NatsBus {
   return new PortBus(options);
 }
 
+type ListingEnvelope = Extract<Envelope, { readonly kind: 'listing' }>;
+
+function isLong(envelope: Envelope): envelope is ListingEnvelope {
+  if (envelope.kind !== 'listing') return false;
+  let bytes = 0;
+  return envelope.listing.objects.some((object) => (bytes += object.bytes.length) > LISTING_BYTES_MAX);
+}
+
+function listedOf({ epoch, listing }: ListingEnvelope): Envelope {
+  return { kind: 'listed', epoch, rv: listing.rv };
+}
+
 class PortBus implements NatsBus {
   readonly #port: NatsPort;
   readonly #clock: Clock;
@@ -66,8 +80,10 @@ class PortBus implements NatsBus {
   readonly #requests: NatsRequests;
   readonly #followed = new Map<string, { readonly follower: NatsFollower; readonly unsubscribe: () => void }>();
   readonly #follow: FollowCounters = { received: 0, gaps: 0, reordered: 0, repeated: 0, deposed: 0, unreadable: 0 };
+  readonly #reconnectedListeners = new Set<() => void>();
   #disconnects = 0;
   #unreadableLoggedAt = -Infinity;
+  #errorLoggedAt = -Infinity;
 
   constructor(options: NatsBusOptions) {
     const { port, clock, log, prefix = DEFAULT_SUBJECT_PREFIX, silenceMs = 5_000 } = options;
@@ -75,7 +91,7 @@ class PortBus implements NatsBus {
     this.#clock = clock;
     this.#log = log;
     this.#prefix = prefix;
-    this.#maxEnvelopeBytes = options.maxEnvelopeBytes ?? 1024 * MEBIBYTE;
+    this.#maxEnvelopeBytes = options.maxEnvelopeBytes ?? 256 * MEBIBYTE;
     this.#publisher = new NatsPublisher({
       port,
       clock,
@@ -107,7 +123,18 @@ class PortBus implements NatsBus {
   }
 
   publish(track: string, envelope: Envelope, term = 0): void {
-    this.#publisher.publish(track, envelope, term);
+    this.#publisher.publish(track, isLong(envelope) ? listedOf(envelope) : envelope, term);
+  }
+
+  cease(track: string): void {
+    this.#publisher.cease(track);
+  }
+
+  onReconnected(listener: () => void): () => void {
+    // A function of its own, so that one listener may listen twice.
+    const call = (): void => listener();
+    this.#reconnectedListeners.add(call);
+    return () => this.#reconnectedListeners.delete(call);
   }
 
   follow(track: string, onEnvelope: (envelope: Envelope) => void): () => void {
@@ -175,7 +202,7 @@ class PortBus implements NatsBus {
 
   #onUnreadable(track: string, error: unknown): void {
     const now = this.#clock.now();
-    if (now - this.#unreadableLoggedAt < UNREADABLE_LOG_MS) return;
+    if (now - this.#unreadableLoggedAt < REPEATED_LOG_MS) return;
     this.#unreadableLoggedAt = now;
     const { unreadable } = this.#follow;
     this.#log.error({ track, unreadable, err: error }, 'a message on the bus is no envelope of its track, skipped');
@@ -192,13 +219,22 @@ class PortBus implements NatsBus {
       case 'reconnected':
         this.#publisher.reconnected();
         this.#log.info({ server: status.server }, 'connected to NATS again');
+        for (const listener of this.#reconnectedListeners) listener();
         break;
       case 'lame-duck':
         this.#log.info({ server: status.server }, 'a NATS server shuts down');
         break;
       case 'error':
-        this.#log.error({ err: status.error }, 'NATS reports an error');
+        this.#onError(status.error);
         break;
     }
+  }
+
+  /** Of a server that lets nobody in there is one with every attempt to connect. */
+  #onError(error: Error): void {
+    const now = this.#clock.now();
+    const repeated = now - this.#errorLoggedAt < REPEATED_LOG_MS;
+    this.#errorLoggedAt = repeated ? this.#errorLoggedAt : now;
+    this.#log[repeated ? 'debug' : 'error']({ err: error }, 'NATS reports an error');
   }
 }

@@ -1,6 +1,7 @@
+import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
-import { NatsAppender } from './nats-appender.ts';
+import { NatsAppender, logVersion } from './nats-appender.ts';
 import { NatsLogReader, type LogReaderOptions } from './nats-log-reader.ts';
 import type { NatsPort } from './nats-port.ts';
 import { NatsStream, type StreamFacts } from './nats-stream.ts';
@@ -61,6 +62,12 @@ export class NatsLog {
       maxAgeMs,
       duplicateWindowMs: DUPLICATE_WINDOW_MS,
     });
+  }
+
+  /** Where the log of a track ends; undefined if it has none. Throws what a request to JetStream throws. */
+  async end(track: string): Promise<{ readonly sequence: number; readonly rv: ResourceVersion } | undefined> {
+    const last = await this.#stream.last(logSubject(this.#prefix, this.#options.resource, track));
+    return last === undefined ? undefined : { sequence: last.sequence, rv: logVersion(last) };
   }
 
   /** Takes the leadership over a track; see NatsAppender. */

@@ -4,21 +4,14 @@ import {
   type NatsConnection,
   type ServerInfo,
   type Status,
-  connect,
   createInbox,
   errors,
   headers as createHeaders,
 } from '@nats-io/transport-node';
+import { type NatsOptions, dial } from './nats-dial.ts';
 
 /** Header fences and delete markers exist from here on; older servers ignore them silently. */
 export const OLDEST_SERVER = '2.11';
-
-// The client's own defaults give up after 10 attempts and take minutes to notice a dead peer.
-const RECONNECT_WAIT_MS = 100;
-const RECONNECT_JITTER_MS = 200;
-const PING_INTERVAL_MS = 2_000;
-const PINGS_OUT_MAX = 2;
-const DIAL_TIMEOUT_MS = 2_000;
 
 export interface NatsServerFacts {
   readonly name: string;
@@ -79,28 +72,6 @@ export interface NatsPort {
   close(timeoutMs: number): Promise<void>;
 }
 
-export interface NatsOptions {
-  /** `HOST:PORT` each; others of their cluster are learned from them. */
-  readonly servers: readonly string[];
-  /** Shown by the server's monitoring. */
-  readonly name: string;
-  /** How long to try before the first connection. After it, reconnecting never ends. */
-  readonly timeoutMs: number;
-}
-
-/** No server could be reached. */
-export class NatsUnreachable extends Error {
-  readonly code = 'NatsUnreachable';
-  constructor(servers: readonly string[], timeoutMs: number, cause: unknown) {
-    super(
-      `no NATS server at ${servers.join(', ')} within ${timeoutMs / 1000} s: is it running, and is this its address?`,
-      {
-        cause,
-      },
-    );
-  }
-}
-
 /** The server does not know the headers that fence a deposed publisher. */
 export class NatsTooOld extends Error {
   readonly code = 'NatsTooOld';
@@ -130,7 +101,7 @@ export class NatsDisconnected extends Error {
   }
 }
 
-/** Throws NatsUnreachable, NatsTooOld. */
+/** Throws NatsUnreachable, NatsTooOld, NatsFileUnusable, NatsUnauthorized, NatsTlsFailed. */
 export async function connectNats(options: NatsOptions): Promise<NatsPort> {
   const connection = await dial(options);
   const port = new TransportPort(connection);
@@ -139,33 +110,6 @@ export async function connectNats(options: NatsOptions): Promise<NatsPort> {
     throw new NatsTooOld(port.server);
   }
   return port;
-}
-
-async function dial({ servers, name, timeoutMs }: NatsOptions): Promise<NatsConnection> {
-  const deadline = performance.now() + timeoutMs;
-  for (;;) {
-    const left = deadline - performance.now();
-    try {
-      return await connect({
-        servers: [...servers],
-        name,
-        timeout: Math.max(1, Math.min(left, DIAL_TIMEOUT_MS)),
-        maxReconnectAttempts: -1,
-        reconnectTimeWait: RECONNECT_WAIT_MS,
-        reconnectJitter: RECONNECT_JITTER_MS,
-        reconnectJitterTLS: RECONNECT_JITTER_MS,
-        pingInterval: PING_INTERVAL_MS,
-        maxPingOut: PINGS_OUT_MAX,
-        ignoreAuthErrorAbort: true,
-        noAsyncTraces: true,
-      });
-    } catch (error) {
-      if (left <= RECONNECT_WAIT_MS) throw new NatsUnreachable(servers, timeoutMs, error);
-      await new Promise((resolve) => {
-        setTimeout(resolve, RECONNECT_WAIT_MS);
-      });
-    }
-  }
 }
 
 /** Compares MAJOR.MINOR. */
@@ -179,6 +123,8 @@ function isOlder(version: string, than: string): boolean {
 class TransportPort implements NatsPort {
   readonly #connection: NatsConnection;
   readonly #listeners = new Set<(status: NatsStatus) => void>();
+  /** Server and version that was reported as too old last. */
+  #tooOld = '';
   #info: ServerInfo | undefined;
   #server: NatsServerFacts = { name: '', version: '0.0', maxPayloadBytes: 0, jetStream: false };
   #connected = true;
@@ -281,6 +227,7 @@ class TransportPort implements NatsPort {
       case 'reconnect':
         this.#connected = true;
         this.#announce({ type: 'reconnected', server: status.server });
+        this.#checkVersion();
         break;
       case 'ldm':
         this.#announce({ type: 'lame-duck', server: status.server });
@@ -290,6 +237,15 @@ class TransportPort implements NatsPort {
         break;
       default:
     }
+  }
+
+  /** Servers of a cluster are upgraded, and perhaps taken back, one by one. */
+  #checkVersion(): void {
+    const { server } = this;
+    const name = `${server.name} ${server.version}`;
+    if (!isOlder(server.version, OLDEST_SERVER) || name === this.#tooOld) return;
+    this.#tooOld = name;
+    this.#announce({ type: 'error', error: new NatsTooOld(server) });
   }
 
   #announce(status: NatsStatus): void {

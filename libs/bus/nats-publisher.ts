@@ -1,3 +1,4 @@
+import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import type { Clock, Timer } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import { type Position, WHOLE_VERSION } from '@dogwatch/watch/watch-cache.ts';
@@ -27,8 +28,8 @@ interface Track {
   term: number;
   /** Of the next envelope. */
   sequence: number;
-  /** What heartbeats say: where the track stands. */
-  head: Envelope;
+  /** What heartbeats say: where the track stands. Undefined: it has none, for it is published no more. */
+  head: Envelope | undefined;
   /** False: something was published since the last tick. */
   quiet: boolean;
   endHeartbeats: number;
@@ -61,12 +62,18 @@ export class NatsPublisher {
   }
 
   publish(name: string, envelope: Envelope, term: number): void {
-    const track = this.#track(name, envelope, term);
+    const track = this.#track(name, term);
     const sequence = track.sequence++;
     track.head = headOf(envelope);
     track.quiet = false;
     track.endHeartbeats = 0;
     this.#send(name, track, { envelope, sequence });
+  }
+
+  /** The track has no heartbeats any more. Its number is kept: of one term none may stand for two envelopes. */
+  cease(name: string): void {
+    const track = this.#tracks.get(name);
+    if (track !== undefined) track.head = undefined;
   }
 
   /** To be called when the connection broke: what it had not confirmed may be lost. */
@@ -88,17 +95,21 @@ export class NatsPublisher {
     this.#heartbeat.cancel();
   }
 
-  #track(name: string, head: Envelope, term: number): Track {
+  #track(name: string, term: number): Track {
     let track = this.#tracks.get(name);
     if (track?.term !== term) {
       const subject = liveSubject(this.#options.prefix, name);
-      track = { subject, term, sequence: 0, head, quiet: false, endHeartbeats: 0 };
+      track = { subject, term, sequence: 0, head: undefined, quiet: false, endHeartbeats: 0 };
       this.#tracks.set(name, track);
     }
     return track;
   }
 
-  #send(name: string, { subject, term }: Track, { envelope, sequence }: { envelope: Envelope; sequence: number }): void {
+  #send(
+    name: string,
+    { subject, term }: Track,
+    { envelope, sequence }: { envelope: Envelope; sequence: number },
+  ): void {
     const { port } = this.#options;
     if (!this.#accepts()) {
       this.dropped++;
@@ -114,7 +125,7 @@ export class NatsPublisher {
     this.#confirm();
   }
 
-  /** One envelope may overshoot the bound, or a listing longer than the bound could never be published. */
+  /** One envelope may overshoot the bound, or one that is longer could never be published. */
   #accepts(): boolean {
     const { port, log, maxPendingBytes } = this.#options;
     if (this.#closed) return false;
@@ -154,13 +165,12 @@ export class NatsPublisher {
 
   #beat(): void {
     for (const [name, track] of this.#tracks) {
-      if (!track.quiet) {
-        track.quiet = true;
-        continue;
-      }
-      if (track.head.kind === 'end' && track.endHeartbeats++ >= END_HEARTBEATS) continue;
+      const { head: envelope, quiet } = track;
+      track.quiet = true;
+      if (!quiet || envelope === undefined) continue;
+      if (envelope.kind === 'end' && track.endHeartbeats++ >= END_HEARTBEATS) continue;
       if (!this.#options.port.connected) continue;
-      this.#send(name, track, { envelope: track.head, sequence: track.sequence - 1 });
+      this.#send(name, track, { envelope, sequence: track.sequence - 1 });
     }
   }
 }
@@ -171,10 +181,10 @@ function headOf(envelope: Envelope): Envelope {
     case 'watermark':
     case 'end':
       return envelope;
-    case 'listing': {
-      const { epoch, listing } = envelope;
-      return { kind: 'watermark', epoch, previous: { rv: listing.rv, index: WHOLE_VERSION }, rv: listing.rv };
-    }
+    case 'listing':
+      return headAt(envelope.epoch, envelope.listing.rv);
+    case 'listed':
+      return headAt(envelope.epoch, envelope.rv);
     case 'batch': {
       const { epoch, batch } = envelope;
       const previous = endOf(
@@ -185,6 +195,10 @@ function headOf(envelope: Envelope): Envelope {
       return { kind: 'watermark', epoch, previous, rv: previous.rv - 1 };
     }
   }
+}
+
+function headAt(epoch: number, rv: ResourceVersion): Envelope {
+  return { kind: 'watermark', epoch, previous: { rv, index: WHOLE_VERSION }, rv };
 }
 
 /** The place of the last of `rvs`, which continue `previous`. */

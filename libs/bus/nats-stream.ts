@@ -1,4 +1,4 @@
-import { type NatsPort } from './nats-port.ts';
+import { NatsDisconnected, NatsNoResponders, type NatsPort, NatsTimeout } from './nats-port.ts';
 
 /** Short, because what a dead leader took is never answered; everything asked here may be asked again. */
 const API_TIMEOUT_MS = 1_500;
@@ -7,6 +7,8 @@ const MAKE_TIMEOUT_MS = 10_000;
 const NO_MESSAGE = 10_037;
 const NO_STREAM = 10_059;
 const STREAM_EXISTS = 10_058;
+const NOT_FOUND = 404;
+const TOO_MANY = 429;
 const NANOSECONDS = 1_000_000;
 
 /** JetStream refused; `errorCode` is the server's own, stable number. */
@@ -32,11 +34,20 @@ export interface StreamSettings {
   readonly subjects: string;
   readonly replicas: number;
   readonly storage: 'file' | 'memory';
-  /** The oldest messages go first. The server reserves as much. */
+  /** The server reserves as much. */
   readonly maxBytes: number;
+  /** At `maxBytes` the oldest messages go, which is the default, or new ones are refused. */
+  readonly discard?: 'old' | 'new';
+  /** 0: for ever. */
   readonly maxAgeMs: number;
   /** A message with the Nats-Msg-Id of another within this time is not stored again. */
   readonly duplicateWindowMs: number;
+  /** The oldest messages of a subject go first. Default: no bound of its own. */
+  readonly maxMessagesPerSubject?: number;
+  /** Whether messages may bring a Nats-TTL of their own. */
+  readonly messageTtl?: boolean;
+  /** Of the first message, if the stream is made now. */
+  readonly firstSequence?: number;
 }
 
 export interface StreamFacts {
@@ -65,11 +76,15 @@ export class NatsStream {
 
   /** Creates the stream, or gives the one there is these settings. */
   async ensure(settings: StreamSettings): Promise<StreamFacts> {
+    const { discard = 'old', maxMessagesPerSubject = -1, messageTtl = false, firstSequence } = settings;
     const config = {
       name: this.name,
       subjects: [settings.subjects],
       retention: 'limits',
-      discard: 'old',
+      discard,
+      max_msgs_per_subject: maxMessagesPerSubject,
+      allow_msg_ttl: messageTtl,
+      first_seq: firstSequence,
       storage: settings.storage,
       num_replicas: settings.replicas,
       max_bytes: settings.maxBytes,
@@ -81,7 +96,9 @@ export class NatsStream {
       return factsOf(await this.#call(`STREAM.CREATE.${this.name}`, config, MAKE_TIMEOUT_MS));
     } catch (error) {
       if (!(error instanceof JetStreamError) || error.errorCode !== STREAM_EXISTS) throw error;
-      return factsOf(await this.#call(`STREAM.UPDATE.${this.name}`, config, MAKE_TIMEOUT_MS));
+      const held = await this.#call<StreamInfo>(`STREAM.INFO.${this.name}`, {});
+      const update = { ...config, first_seq: held.config.first_seq };
+      return factsOf(await this.#call(`STREAM.UPDATE.${this.name}`, update, MAKE_TIMEOUT_MS));
     }
   }
 
@@ -105,21 +122,59 @@ export class NatsStream {
     return this.#get({ next_by_subj: subject, seq: sequence });
   }
 
+  /**
+   * As `next`, by any server that keeps a copy: it answers while there is no leader, and may not know the newest yet.
+   * `data` is a view into the socket's chunk.
+   */
+  async nextOfAnyCopy(subject: string, sequence: number): Promise<StoredMessage | undefined> {
+    const request = Buffer.from(JSON.stringify({ next_by_subj: subject, seq: sequence }));
+    const answer = await this.#port.request(`$JS.API.DIRECT.GET.${this.name}`, request, { timeoutMs: API_TIMEOUT_MS });
+    const { status: code, description } = answer;
+    if (code === NOT_FOUND) return undefined;
+    if (code !== 0) throw new JetStreamError({ code, description });
+    return {
+      sequence: Number(answer.header('Nats-Sequence')),
+      data: answer.data,
+      header: (name) => answer.header(name),
+    };
+  }
+
+  /** Subjects that have messages, of those a pattern fits; at most the server's 100,000. */
+  async subjects(pattern: string): Promise<string[]> {
+    const { state } = await this.#call<StreamInfo>(`STREAM.INFO.${this.name}`, { subjects_filter: pattern });
+    return Object.keys(state.subjects ?? {});
+  }
+
+  /** Removes the messages of a subject but the newest `keep`. */
+  async purge(subject: string, keep = 0): Promise<void> {
+    const request = keep === 0 ? { filter: subject } : { filter: subject, keep };
+    await this.#call(`STREAM.PURGE.${this.name}`, request, MAKE_TIMEOUT_MS);
+  }
+
   /** Resolves with the message's sequence once it is stored. Throws JetStreamError and what a request throws. */
-  async append(subject: string, data: Uint8Array, headers: Readonly<Record<string, string>>): Promise<number> {
-    const answer = await this.#port.request(subject, data, { timeoutMs: API_TIMEOUT_MS, headers });
+  async append(
+    subject: string,
+    data: Uint8Array,
+    headers: Readonly<Record<string, string>>,
+    timeoutMs = API_TIMEOUT_MS,
+  ): Promise<number> {
+    const answer = await this.#port.request(subject, data, { timeoutMs, headers });
     const { seq, error } = parse<{ readonly seq?: number }>(answer.data);
     if (error !== undefined || seq === undefined) throw new JetStreamError(error ?? {});
     return seq;
   }
 
-  /** A consumer that pushes the messages of `subject` from `sequence` on to `inbox`, until nobody listens there. */
-  async push(name: string, { subject, sequence, inbox, heartbeatMs, inactiveMs }: PushOptions): Promise<void> {
+  /**
+   * A consumer that pushes the messages of `subject` to `inbox`, until nobody listens there. Resolves with the number
+   * of messages it began with; some of them may have come before.
+   */
+  async push(name: string, { subject, sequence, inbox, heartbeatMs, inactiveMs }: PushOptions): Promise<number> {
     const config = {
       name,
       deliver_subject: inbox,
-      deliver_policy: 'by_start_sequence',
-      opt_start_seq: sequence,
+      ...(sequence === undefined
+        ? { deliver_policy: 'last_per_subject' }
+        : { deliver_policy: 'by_start_sequence', opt_start_seq: sequence }),
       filter_subject: subject,
       ack_policy: 'none',
       replay_policy: 'instant',
@@ -129,11 +184,11 @@ export class NatsStream {
       idle_heartbeat: heartbeatMs * NANOSECONDS,
       inactive_threshold: inactiveMs * NANOSECONDS,
     };
-    await this.#call(`CONSUMER.CREATE.${this.name}.${name}.${subject}`, {
-      stream_name: this.name,
-      config,
-      action: 'create',
-    });
+    const { num_pending: pending } = await this.#call<{ readonly num_pending: number }>(
+      `CONSUMER.CREATE.${this.name}.${name}.${subject}`,
+      { stream_name: this.name, config, action: 'create' },
+    );
+    return pending;
   }
 
   /** Ends a consumer without waiting: one that nobody listens to ends by itself. */
@@ -169,20 +224,34 @@ export class NatsStream {
 
 export interface PushOptions {
   readonly subject: string;
-  readonly sequence: number;
+  /** Where to begin; without it with the last message of every subject that fits. */
+  readonly sequence?: number;
   /** Must be subscribed as it is, not by a wildcard, or the server thinks nobody listens. */
   readonly inbox: string;
   readonly heartbeatMs: number;
   readonly inactiveMs: number;
 }
 
+/** Whether the same request may well be answered later: servers are away, busy, or elect a leader. */
+export function isTransient(error: unknown): boolean {
+  if (error instanceof JetStreamError) return error.status === TOO_MANY || error.status >= 500;
+  return error instanceof NatsTimeout || error instanceof NatsDisconnected || error instanceof NatsNoResponders;
+}
+
 function parse<T>(data: Buffer): T & { readonly error?: ApiError } {
   return JSON.parse(data.toString()) as T & { readonly error?: ApiError };
 }
 
-function factsOf(info: {
+interface StreamInfo {
   readonly created: string;
-  readonly state: { readonly first_seq: number; readonly last_seq: number };
-}): StreamFacts {
+  readonly config: { readonly first_seq?: number };
+  readonly state: {
+    readonly first_seq: number;
+    readonly last_seq: number;
+    readonly subjects?: Readonly<Record<string, number>>;
+  };
+}
+
+function factsOf(info: StreamInfo): StreamFacts {
   return { created: info.created, firstSequence: info.state.first_seq, lastSequence: info.state.last_seq };
 }

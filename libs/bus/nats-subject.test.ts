@@ -1,14 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import {
-  liveSubject,
-  logSubject,
-  logSubjects,
-  requestSubject,
-  requestSubjects,
-  streamName,
-  subjectToken,
-} from './nats-subject.ts';
+import { liveSubject, logSubject, logSubjects, requestSubject, streamName, subjectToken } from './nats-subject.ts';
 
 const text = fc.string({ unit: 'grapheme' }).filter((it) => it.isWellFormed());
 
@@ -19,10 +11,10 @@ describe('subjects', () => {
     );
   });
 
-  test('of requests can be served for all lanes at once', () => {
-    const lane = { group: '', version: 'v1', resource: 'pods', encoding: 'json', view: 'metadata' } as const;
-    expect(requestSubject('dw', 'fence', lane)).toBe('dw.request.fence.core.v1.pods.json.metadata');
-    expect(requestSubjects('dw', 'fence')).toBe('dw.request.fence.>');
+  test('of requests are to a process by its name, or to any', () => {
+    expect(requestSubject('dw', 'fence', undefined)).toBe('dw.request.fence.any');
+    expect(requestSubject('dw', 'fence', 'node-1.example')).toBe('dw.request.fence.to.node-1_example');
+    expect(requestSubject('dw', 'fence', 'any')).toBe('dw.request.fence.to.any');
   });
 });
 

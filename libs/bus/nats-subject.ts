@@ -39,6 +39,27 @@ export function logSubject(prefix: string, resource: LogResource, track: string,
   return `${logSubjects(prefix, resource).slice(0, -1)}${fence ? 'fence' : 'data'}.${subjectTokens(track)}`;
 }
 
+/** Name of the stream that holds the control table. */
+export function controlStreamName(prefix: string): string {
+  return `${subjectToken(prefix)}__control`;
+}
+
+/** Where the entry of a key is put: `PREFIX.control.KEY`, a token for each `/` part of the key. */
+export function controlSubject(prefix: string, key: string): string {
+  return `${prefix}.control.${subjectTokens(key)}`;
+}
+
+/** Name of the stream that holds the checkpoints of all tracks. */
+export function checkpointStreamName(prefix: string): string {
+  return `${subjectToken(prefix)}__checkpoints`;
+}
+
+/** Where it is told which checkpoint of a track is whole, or, with `id`, where the pages of one are. */
+export function checkpointSubject(prefix: string, track: string, id?: string): string {
+  const tokens = subjectTokens(track);
+  return id === undefined ? `${prefix}.checkpoint.whole.${tokens}` : `${prefix}.checkpoint.pages.${tokens}.${id}`;
+}
+
 /** As in a lane's key. */
 function groupName(group: string): string {
   return group === '' ? 'core' : group;

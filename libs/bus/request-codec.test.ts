@@ -3,16 +3,24 @@ import { describe, expect, test } from 'vitest';
 import type { Lane } from '@dogwatch/kube/lane.ts';
 import { StatusError, tooManyRequests } from '@dogwatch/kube/status.ts';
 import type { Change } from '@dogwatch/watch/watch-cache.ts';
-import type { LaneRequestKind, LaneRequests } from './bus.ts';
-import { decodeReply, decodeRequest, encodeReply, encodeRequest } from './request-codec.ts';
+import type { LaneRequests } from './bus.ts';
+import {
+  type Outcome,
+  type RepliedKind,
+  decodeReply,
+  decodeRequest,
+  encodeReply,
+  encodeRequest,
+} from './request-codec.ts';
 import { anyChanges, codeOf, noise, resealed } from './test-envelopes.ts';
 
 const LANE: Lane = { group: 'apps', version: 'v1', resource: 'deployments', encoding: 'protobuf', view: 'metadata' };
+const LINK = { follower: 'fanout-0', replace: true, names: ['a/b', 'ü'], indexed: ['node-1'] };
 const LIMIT = { maxPayloadBytes: 2 ** 20 };
 const CORRUPT = expect.objectContaining({ code: 'EnvelopeCorrupt' });
 
-function reply<K extends LaneRequestKind>(kind: K, value: LaneRequests[K]['reply'], limit = LIMIT): unknown {
-  return decodeReply(kind, encodeReply(kind, { reply: value }, limit))?.reply;
+function reply<K extends RepliedKind>(kind: K, value: LaneRequests[K]['reply'], limit = LIMIT): unknown {
+  return decodeReply(kind, encodeReply(kind, { reply: value } as Outcome<K>, limit))?.reply;
 }
 
 describe('a request', () => {
@@ -23,10 +31,26 @@ describe('a request', () => {
       { kind: 'repair', request: { lane: { ...LANE, group: '' } } },
       { kind: 'fence', request: { lane: LANE, inventory: true } },
       { kind: 'backfill', request: { lane: LANE, from: 2 ** 40, to: 2 ** 41 } },
+      { kind: 'sync', request: { lane: LANE, partition: 3, from: undefined } },
+      {
+        kind: 'sync',
+        request: { lane: LANE, partition: 0, from: { epoch: 2 ** 33, position: { rv: 2 ** 40, index: 2 } } },
+      },
+      { kind: 'sync', request: { lane: LANE, partition: 3, from: undefined, link: LINK } },
+      { kind: 'unlink', request: { lane: LANE, partition: 3, follower: 'f', names: ['a/b'], indexed: [] } },
+      { kind: 'status', request: {} },
     ] as const;
     for (const { kind, request } of sent) {
       expect(decodeRequest(encodeRequest(kind, request))).toEqual({ kind, request });
     }
+  });
+
+  test('may name many objects, and is compressed then', () => {
+    const names = Array.from({ length: 20_000 }, (_, i) => `kube-node-lease/node-${i}`);
+    const request = { lane: LANE, partition: 3, from: undefined, link: { ...LINK, names } };
+    const message = encodeRequest('sync', request);
+    expect(message.length).toBeLessThan(100_000);
+    expect(decodeRequest(message)).toEqual({ kind: 'sync', request });
   });
 
   test('is corrupt with any byte changed, and where it is a reply', () => {
@@ -36,15 +60,21 @@ describe('a request', () => {
       damaged.writeUInt8(damaged.readUInt8(at) ^ 0x40, at);
       expect(() => decodeRequest(damaged)).toThrow(CORRUPT);
     }
-    const [answer] = encodeReply('open', { reply: undefined }, LIMIT);
+    const [answer] = encodeReply('close', { reply: undefined }, LIMIT);
     expect(() => decodeRequest(answer as Buffer)).toThrow(CORRUPT);
   });
 });
 
 describe('a reply', () => {
   test('may say nothing', () => {
-    expect(decodeReply('open', encodeReply('open', { reply: undefined }, LIMIT))).toEqual({ reply: undefined });
+    expect(decodeReply('close', encodeReply('close', { reply: undefined }, LIMIT))).toEqual({ reply: undefined });
     expect(decodeReply('backfill', encodeReply('backfill', { reply: undefined }, LIMIT))).toEqual({ reply: undefined });
+  });
+
+  test('may be a number of partitions, or what a process says of itself', () => {
+    expect(reply('open', { partitions: 16 })).toEqual({ partitions: 16 });
+    const status = { name: 'shard-0', share: 0.5, lanes: [{ epoch: 2 ** 40, up: true, since: null, text: 'ü' }] };
+    expect(reply('status', status)).toEqual(status);
   });
 
   test('may be a version, with an inventory or without', () => {
@@ -92,8 +122,8 @@ describe('a reply', () => {
   });
 
   test('to another request is corrupt', () => {
-    const parts = encodeReply('open', { reply: undefined }, LIMIT);
-    expect(() => decodeReply('close', parts)).toThrow(CORRUPT);
+    const parts = encodeReply('close', { reply: undefined }, LIMIT);
+    expect(() => decodeReply('repair', parts)).toThrow(CORRUPT);
     expect(() => decodeReply('open', [encodeRequest('open', { lane: LANE })])).toThrow(CORRUPT);
   });
 });

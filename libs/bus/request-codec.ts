@@ -16,7 +16,18 @@ import {
   unseal,
 } from './sealed-message.ts';
 
-const REQUEST_KINDS: readonly LaneRequestKind[] = ['open', 'close', 'repair', 'fence', 'backfill', 'sync', 'status'];
+const REQUEST_KINDS: readonly LaneRequestKind[] = [
+  'open',
+  'close',
+  'repair',
+  'fence',
+  'backfill',
+  'sync',
+  'unlink',
+  'status',
+];
+/** A request's head: seal, then the length of its body before compression. */
+const REQUEST_HEAD_BYTES = SEAL_BYTES + 4;
 /** A reply's head: seal, then the lengths of its index and payload before compression. */
 const REPLY_HEAD_BYTES = SEAL_BYTES + 8;
 /** Bytes of a reply as it travels; the largest, a backfill, holds what upstream keeps of one resource. */
@@ -27,20 +38,24 @@ export type DecodedRequest = {
   [K in LaneRequestKind]: { readonly kind: K; readonly request: LaneRequests[K]['request'] };
 }[LaneRequestKind];
 
+/** Kinds whose answer is one message, perhaps in chunks. That of `sync` comes in pages; only its rejection is one. */
+export type RepliedKind = Exclude<LaneRequestKind, 'sync'>;
+
 /** What a server answers with: its reply, or what it rejected with. */
 export type Outcome<K extends LaneRequestKind> =
-  | { readonly reply: LaneRequests[K]['reply'] }
+  | (K extends RepliedKind ? { readonly reply: LaneRequests[K]['reply'] } : never)
   | { readonly error: unknown };
 
 type PackedLane = readonly [string, string, string, Lane['encoding'], Lane['view']];
 type PackedInventory = readonly [ResourceVersion, readonly string[], readonly string[], readonly ResourceVersion[]];
 
-/** One message, of a few hundred bytes. */
+/** One message, of a few hundred bytes but for one that names many objects. Throws EnvelopeTooLarge above 1 GiB. */
 export function encodeRequest<K extends LaneRequestKind>(kind: K, request: LaneRequests[K]['request']): Buffer {
-  const { lane, ...rest } = request;
-  const { group, version, resource, encoding, view } = lane;
-  const body = pack([kind, [group, version, resource, encoding, view] satisfies PackedLane, rest]);
-  return seal(Buffer.concat([Buffer.alloc(SEAL_BYTES), body]), MESSAGE_KINDS.request, 0);
+  const { lane, ...rest }: { readonly lane?: Lane } = request;
+  const body = indexOnly([kind, lane === undefined ? undefined : packLane(lane), rest]);
+  const { message, flags } = composeMessage(REQUEST_HEAD_BYTES, body, COMPRESS_FROM_BYTES);
+  message.writeUInt32BE(body.index.length, SEAL_BYTES);
+  return seal(message, MESSAGE_KINDS.request, flags);
 }
 
 /** The request in a message. Throws EnvelopeCorrupt, EnvelopeVersionUnsupported. */
@@ -48,11 +63,20 @@ export function decodeRequest(message: Buffer): DecodedRequest {
   const sealed = unseal(message);
   if (sealed.kind !== MESSAGE_KINDS.request) throw new EnvelopeCorrupt('a request');
   return orCorrupt('a request', () => {
-    const [kind, packedLane, rest] = unpack(message.subarray(SEAL_BYTES)) as [LaneRequestKind, PackedLane, object];
+    const body = readBody(sealed, REQUEST_HEAD_BYTES, message.readUInt32BE(SEAL_BYTES));
+    const [kind, lane, rest] = unpack(body) as [LaneRequestKind, PackedLane?, object?];
     if (!REQUEST_KINDS.includes(kind)) throw new EnvelopeCorrupt('a request of a known kind');
-    const [group, version, resource, encoding, view] = packedLane;
-    return { kind, request: { lane: { group, version, resource, encoding, view }, ...rest } } as DecodedRequest;
+    if ((lane === undefined) !== (kind === 'status')) throw new EnvelopeCorrupt('a lane where its kind asks for one');
+    return { kind, request: lane === undefined ? rest : { lane: unpackLane(lane), ...rest } } as DecodedRequest;
   });
+}
+
+function packLane({ group, version, resource, encoding, view }: Lane): PackedLane {
+  return [group, version, resource, encoding, view];
+}
+
+function unpackLane([group, version, resource, encoding, view]: PackedLane): Lane {
+  return { group, version, resource, encoding, view };
 }
 
 /**
@@ -64,7 +88,10 @@ export function encodeReply<K extends LaneRequestKind>(
   outcome: Outcome<K>,
   options: { readonly maxPayloadBytes: number },
 ): Buffer[] {
-  const body = 'error' in outcome ? indexOnly([kind, statusOf(outcome.error)]) : replyBody(kind, outcome.reply);
+  const body =
+    'error' in outcome
+      ? indexOnly([kind, statusOf(outcome.error)])
+      : replyBody(kind as RepliedKind, outcome.reply as LaneRequests[RepliedKind]['reply']);
   const { message, flags } = composeMessage(REPLY_HEAD_BYTES, body, COMPRESS_FROM_BYTES);
   message.writeUInt32BE(body.index.length, SEAL_BYTES);
   message.writeUInt32BE(body.payloadBytes, SEAL_BYTES + 4);
@@ -72,16 +99,57 @@ export function encodeReply<K extends LaneRequestKind>(
   return splitMessage(message, options.maxPayloadBytes);
 }
 
-function replyBody<K extends LaneRequestKind>(kind: K, reply: LaneRequests[K]['reply']): MessageBody {
-  if (reply === undefined) return indexOnly([kind, undefined, undefined]);
-  if ('rv' in reply) {
-    const { rv, inventory } = reply;
-    return indexOnly([kind, undefined, [rv, inventory === undefined ? undefined : packInventory(inventory)]]);
-  }
-  const objects = reply.map(({ object }) => object);
-  const { firstRv } = versionRange(objects);
-  const { columns, pieces, payloadBytes } = changeColumns(reply);
-  const value = [reply.length, firstRv, objectColumns(objects, firstRv), columns];
+/** How the reply of a kind travels: a value in the index, and bytes it tells of. */
+interface ReplyForm<K extends RepliedKind> {
+  pack(reply: LaneRequests[K]['reply']): { readonly value: unknown } & Partial<Omit<MessageBody, 'index'>>;
+  unpack(value: unknown, payload: Buffer): LaneRequests[K]['reply'];
+}
+
+const NOTHING = { pack: () => ({ value: undefined }), unpack: () => undefined };
+
+const REPLY_FORMS: { readonly [K in RepliedKind]: ReplyForm<K> } = {
+  open: {
+    pack: ({ partitions }) => ({ value: partitions }),
+    unpack(value) {
+      if (!Number.isSafeInteger(value)) throw new EnvelopeCorrupt('a number of partitions');
+      return { partitions: value as number };
+    },
+  },
+  close: NOTHING,
+  repair: NOTHING,
+  unlink: NOTHING,
+  fence: {
+    pack: ({ rv, inventory }) => ({ value: [rv, inventory === undefined ? undefined : packInventory(inventory)] }),
+    unpack(value) {
+      const [rv, inventory] = value as [ResourceVersion, PackedInventory | undefined];
+      return { rv, inventory: inventory === undefined ? undefined : unpackInventory(inventory) };
+    },
+  },
+  backfill: {
+    pack(changes) {
+      if (changes === undefined) return { value: undefined };
+      const objects = changes.map(({ object }) => object);
+      const { firstRv } = versionRange(objects);
+      const { columns, pieces, payloadBytes } = changeColumns(changes);
+      return { value: [changes.length, firstRv, objectColumns(objects, firstRv), columns], pieces, payloadBytes };
+    },
+    unpack(value, payload) {
+      if (value === undefined) return undefined;
+      const [count, firstRv, objects, changes] = value as [number, ResourceVersion, unknown, unknown];
+      return readChanges({ objects, changes }, { count, firstRv }, payload);
+    },
+  },
+  status: {
+    pack: (value) => ({ value }),
+    unpack(value) {
+      if (typeof value !== 'object' || value === null) throw new EnvelopeCorrupt('what a process says of itself');
+      return value as LaneRequests['status']['reply'];
+    },
+  },
+};
+
+function replyBody<K extends RepliedKind>(kind: K, reply: LaneRequests[K]['reply']): MessageBody {
+  const { value, pieces = [], payloadBytes = 0 } = REPLY_FORMS[kind].pack(reply);
   return { index: pack([kind, undefined, value]), pieces, payloadBytes };
 }
 
@@ -119,17 +187,8 @@ function outcomeIn<K extends LaneRequestKind>(
   const [answered, status, value] = unpack(body.subarray(0, indexBytes)) as [K, StatusBody | undefined, unknown];
   if (answered !== kind) throw new EnvelopeCorrupt(`a reply to "${kind}"`);
   if (status !== undefined) return { status };
-  return { reply: replyIn(kind, value, body.subarray(indexBytes)) as LaneRequests[K]['reply'] };
-}
-
-function replyIn(kind: LaneRequestKind, value: unknown, payload: Buffer): LaneRequests[LaneRequestKind]['reply'] {
-  if (value === undefined) return undefined;
-  if (kind === 'fence') {
-    const [rv, inventory] = value as [ResourceVersion, PackedInventory | undefined];
-    return { rv, inventory: inventory === undefined ? undefined : unpackInventory(inventory) };
-  }
-  const [count, firstRv, objects, changes] = value as [number, ResourceVersion, unknown, unknown];
-  return readChanges({ objects, changes }, { count, firstRv }, payload);
+  if (kind === 'sync') throw new EnvelopeCorrupt('a rejection');
+  return { reply: REPLY_FORMS[kind as RepliedKind].unpack(value, body.subarray(indexBytes)) };
 }
 
 function packInventory({ rv, objects }: LaneInventory): PackedInventory {

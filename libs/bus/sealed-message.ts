@@ -14,7 +14,17 @@ export const FORMAT_VERSION = 1;
 export const READABLE_VERSIONS: readonly number[] = [1];
 
 /** What a message is. Numbers are never given anew. */
-export const MESSAGE_KINDS = { listing: 1, batch: 2, watermark: 3, end: 4, chunk: 16, request: 32, reply: 33 } as const;
+export const MESSAGE_KINDS = {
+  listing: 1,
+  batch: 2,
+  watermark: 3,
+  end: 4,
+  listed: 5,
+  chunk: 16,
+  request: 32,
+  reply: 33,
+  page: 48,
+} as const;
 
 /** The bytes are not a message as it was published: they are damaged, cut short, or somebody else's. */
 export class EnvelopeCorrupt extends Error {

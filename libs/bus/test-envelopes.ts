@@ -11,6 +11,7 @@ import { parseWatchFrame } from '@dogwatch/kube/watch-event.ts';
 import type { LaneFacts } from '@dogwatch/watch/lane-view.ts';
 import { type Change, WHOLE_VERSION } from '@dogwatch/watch/watch-cache.ts';
 import type { Envelope } from './envelope.ts';
+import type { TrackState } from './track-state.ts';
 
 const PODS = { group: '', version: 'v1', resource: 'pods' };
 
@@ -73,6 +74,17 @@ export function noise(length: number): Buffer {
   return bytes;
 }
 
+/** Text that does not compress, the same for the same seed. */
+export function noiseText(length: number, seed: number): string {
+  const bytes = Buffer.alloc(Math.ceil((length * 3) / 4));
+  let state = seed + 1;
+  for (let i = 0; i < bytes.length; i++) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    bytes[i] = state >>> 24;
+  }
+  return bytes.toString('base64').slice(0, length);
+}
+
 /** `message` with its checksum made to fit, whatever else was done to it. */
 export function resealed(message: Buffer): Buffer {
   message.writeUInt32BE(crc32(message.subarray(12), crc32(message.subarray(0, 8))), 8);
@@ -122,18 +134,35 @@ const facts: fc.Arbitrary<LaneFacts> = fc.record({
   warnings: fc.array(text, { maxLength: 3 }),
 });
 
+const listing = fc.record({ rv: version, objects: fc.array(object, { maxLength: 40 }) });
+
 export const anyEnvelope: fc.Arbitrary<Envelope> = fc.oneof(
   fc.record({
     kind: fc.constant('listing'),
     epoch: version,
     facts,
-    listing: fc.record({ rv: version, objects: fc.array(object, { maxLength: 40 }) }),
+    listing,
   }),
   fc.record({
     kind: fc.constant('batch'),
     epoch: version,
     batch: fc.record({ previous: position, changes: anyChanges }),
   }),
+  fc.record({ kind: fc.constant('listed'), epoch: version, rv: version }),
   fc.record({ kind: fc.constant('watermark'), epoch: version, previous: position, rv: version }),
   fc.record({ kind: fc.constant('end'), epoch: version, end: fc.constantFrom('expired', 'ended') }),
+);
+
+const place = { epoch: version, changes: anyChanges, position, watermark: version };
+
+export const anyTrackState: fc.Arbitrary<TrackState> = fc.oneof(
+  fc.record({ kind: fc.constant('changes'), ...place }),
+  fc.record({
+    kind: fc.constant('state'),
+    ...place,
+    facts,
+    listing,
+    tombstones: fc.array(fc.record({ object, born: version }), { maxLength: 10 }),
+    horizon: version,
+  }),
 );

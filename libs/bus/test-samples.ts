@@ -8,6 +8,8 @@ import { encodeEnvelope } from './envelope-codec.ts';
 import type { Envelope } from './envelope.ts';
 import { type Outcome, encodeReply, encodeRequest } from './request-codec.ts';
 import { changeOf, podFacts, podSchema } from './test-envelopes.ts';
+import { encodeTrackState } from './track-state-codec.ts';
+import type { TrackState } from './track-state.ts';
 
 const LANE: Lane = { group: '', version: 'v1', resource: 'pods', encoding: 'json', view: 'object' };
 
@@ -65,6 +67,7 @@ export const SAMPLE_ENVELOPES: Readonly<Record<string, Envelope>> = {
     epoch: 3,
     batch: { previous: { rv: 2 ** 39, index: WHOLE_VERSION }, changes: changes(30) },
   },
+  listed: { kind: 'listed', epoch: 2 ** 33, rv: 2 ** 41 },
   watermark: { kind: 'watermark', epoch: 4, previous: { rv: 2 ** 40, index: 0 }, rv: 2 ** 41 },
   end: { kind: 'end', epoch: 5, end: 'expired' },
 };
@@ -78,17 +81,59 @@ export const SAMPLE_REQUESTS: readonly { [K in LaneRequestKind]: Request<K> }[La
   { kind: 'repair', request: { lane: LANE } },
   { kind: 'fence', request: { lane: LANE, inventory: true } },
   { kind: 'backfill', request: { lane: LANE, from: 2 ** 40, to: 2 ** 41 } },
+  { kind: 'sync', request: { lane: LANE, partition: 3, from: undefined } },
+  {
+    kind: 'sync',
+    request: { lane: LANE, partition: 0, from: { epoch: 2 ** 33, position: { rv: 2 ** 40, index: WHOLE_VERSION } } },
+  },
+  {
+    kind: 'sync',
+    request: {
+      lane: LANE,
+      partition: 1,
+      from: undefined,
+      link: { follower: 'fanout-0', replace: true, names: ['a/b'], indexed: ['node-1'] },
+    },
+  },
+  { kind: 'unlink', request: { lane: LANE, partition: 1, follower: 'fanout-0', names: ['a/b'], indexed: [] } },
+  { kind: 'status', request: {} },
 ];
 
 const INVENTORY = { rv: 8, objects: new Map([['default/a', { uid: 'u1', rv: 2 ** 33 }]]) };
 
 export const SAMPLE_REPLIES: readonly { [K in LaneRequestKind]: Reply<K> }[LaneRequestKind][] = [
-  { kind: 'open', outcome: { reply: undefined } },
+  { kind: 'open', outcome: { reply: { partitions: 16 } } },
+  { kind: 'close', outcome: { reply: undefined } },
+  { kind: 'repair', outcome: { reply: undefined } },
+  { kind: 'unlink', outcome: { reply: undefined } },
   { kind: 'open', outcome: { error: new StatusError(tooManyRequests('not now', 3)) } },
   { kind: 'fence', outcome: { reply: { rv: 9, inventory: undefined } } },
   { kind: 'fence', outcome: { reply: { rv: 9, inventory: INVENTORY } } },
   { kind: 'backfill', outcome: { reply: undefined } },
   { kind: 'backfill', outcome: { reply: changes(3) } },
+  { kind: 'sync', outcome: { error: new StatusError(tooManyRequests('not now', 3)) } },
+  { kind: 'status', outcome: { reply: { name: 'shard-0', lanes: [{ epoch: 2 ** 40, up: true }] } } },
+];
+
+export const SAMPLE_STATES: readonly TrackState[] = [
+  {
+    kind: 'changes',
+    epoch: 2 ** 33,
+    changes: changes(2),
+    position: { rv: 2 ** 40 + 1, index: 0 },
+    watermark: 2 ** 41,
+  },
+  {
+    kind: 'state',
+    epoch: 1,
+    changes: changes(1),
+    position: { rv: 2 ** 40, index: 0 },
+    watermark: 2 ** 40,
+    facts: podFacts('json'),
+    listing: { rv: 2 ** 39, objects: [pod('a', 7), pod('b', 5)] },
+    tombstones: [{ object: pod('c', 8), born: 3 }],
+    horizon: 4,
+  },
 ];
 
 /** Base64 of the parts of each sample, in the order above. */
@@ -96,6 +141,7 @@ export interface RecordedMessages {
   readonly envelopes: Readonly<Record<string, readonly string[]>>;
   readonly requests: readonly string[];
   readonly replies: readonly (readonly string[])[];
+  readonly states: readonly (readonly string[])[];
 }
 
 /** The samples in the version of the format that is written now. */
@@ -108,5 +154,6 @@ export function encodedSamples(): RecordedMessages {
     envelopes: Object.fromEntries(envelopes),
     requests: SAMPLE_REQUESTS.map(({ kind, request }) => encodeRequest(kind, request).toString('base64')),
     replies: SAMPLE_REPLIES.map(({ kind, outcome }) => texts(encodeReply(kind, outcome as never, SAMPLE_OPTIONS))),
+    states: SAMPLE_STATES.map((state) => texts([...encodeTrackState(state)])),
   };
 }

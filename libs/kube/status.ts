@@ -164,7 +164,8 @@ export function tooLargeResourceVersion(asked: string, current: string): StatusB
   });
 }
 
-function expired(message: string): StatusBody {
+/** What was asked for is not held any more, or not here. */
+export function expired(message: string): StatusBody {
   return failure(410, 'Expired', message);
 }
 

@@ -32,6 +32,11 @@ describe('renderHelp', () => {
     expect([...help.matchAll(/^ {2}--?([\w-]+)/gm)].map(([, name]) => name)).toEqual(Object.keys(TABLE));
   });
 
+  test('says that an option is required', () => {
+    const table = defineOptions({ servers: { type: 'list', default: [], required: true, help: 'Whom.' } });
+    expect(renderHelp(table)).toBe('  --servers A,B,...\n      Whom. Required.\n');
+  });
+
   test('fits a terminal of 100 columns', () => {
     expect(Math.max(...help.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
   });

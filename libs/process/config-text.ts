@@ -21,6 +21,7 @@ function usage(name: string, option: Option): string {
 
 function facts(option: Option): string[] {
   const result: string[] = [];
+  if (option.type === 'list' && option.required === true) result.push('Required.');
   if ('min' in option) result.push(`From ${option.min} to ${option.max}.`);
   const shown =
     typeof option.default === 'object' && 'shown' in option.default ? option.default.shown : defaultText(option, {});

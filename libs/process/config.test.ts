@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, expectTypeOf, test } from 'vitest';
-import { type ConfigInput, resolveConfig } from './config.ts';
+import { checkRequired, type ConfigInput, resolveConfig } from './config.ts';
 import { type ConfigOf, defineOptions, type Environment } from './options.ts';
+import { SyntaxProblem } from './quantity.ts';
 
 const TABLE = defineOptions({
   'bind-address': { type: 'address', default: '0.0.0.0', help: 'Where to listen.' },
@@ -204,6 +205,56 @@ describe('bad input is one line that names the culprit and says what to do', () 
     ['BadConfigFile', 'dw.json is not JSON', { file: { path: 'dw.json', text: '{"password":\nhunter2}' } }],
   ])('%s: %s', (code, message, input) => {
     expect(() => resolve(input)).toThrow(expect.objectContaining({ code, message }) as Error);
+  });
+});
+
+describe('the environment may hold options of other commands', () => {
+  const env = { DOGWATCH_NATS_SERVERS: 'a:1' };
+
+  test('if they are named', () => {
+    expect(resolve({ env, foreign: new Set(['nats-servers', 'v']) }).config).toEqual(flags());
+    expect(() => resolve({ env, foreign: new Set(['nats-server']) })).toThrow(/unknown environment variable/);
+  });
+
+  test('but one that is ours as well counts', () => {
+    expect(resolve({ env: { DOGWATCH_V: '7' }, foreign: new Set(['v']) }).config.v).toBe(7);
+  });
+});
+
+describe('rules of a single option', () => {
+  const even = (text: string) => {
+    if (Number(text) % 2 !== 0) throw new SyntaxProblem(`${text} is odd`);
+  };
+  const table = defineOptions({
+    numbers: { type: 'list', default: ['2'], required: true, check: even, placeholder: 'N,...', help: '' },
+    number: { type: 'int', min: 0, max: 9, check: even, help: '' },
+  });
+  const check = (...argv: string[]) => {
+    const resolved = resolveConfig(table, { argv, env: {} });
+    checkRequired(table, resolved);
+    return resolved.config;
+  };
+
+  test('hold for a value, and for each item of a list', () => {
+    expect(check('--numbers=4,6', '--number=8')).toEqual({ numbers: ['4', '6'], number: 8 });
+    expect(() => check('--number=7')).toThrow('--number: 7 is odd');
+    expect(() => check('--numbers=4,5')).toThrow('--numbers: 5 is odd');
+  });
+
+  test('a list that is required has an item at the end, wherever it came from', () => {
+    expect(check().numbers).toEqual(['2']);
+    expect(() => check('--numbers=')).toThrow(
+      expect.objectContaining({
+        code: 'MissingOption',
+        message: '--numbers=N,... is missing; DOGWATCH_NUMBERS can say it as well',
+      }) as Error,
+    );
+  });
+
+  test('hold for the default, or it is a bug of ours', () => {
+    expect(() => defineOptions({ n: { type: 'int', default: 1, min: 0, max: 9, check: even, help: '' } })).toThrow(
+      /odd/,
+    );
   });
 });
 

@@ -15,7 +15,7 @@ import { SyntaxProblem } from './quantity.ts';
 
 /** Bad input by the operator. The message is one line that names the culprit and says what to do. */
 export class ConfigError extends Error {
-  readonly code: 'UnknownOption' | 'BadOption' | 'BadConfigFile' | 'ConflictingOptions';
+  readonly code: 'UnknownOption' | 'BadOption' | 'MissingOption' | 'BadConfigFile' | 'ConflictingOptions';
 
   constructor(code: ConfigError['code'], message: string, options?: ErrorOptions) {
     super(message, options);
@@ -43,6 +43,8 @@ export interface ConfigInput {
   /** Flags as on the command line: `--name=value`, `--name value`, `--name` alone for booleans, `-v`, `-v=4`. */
   readonly argv: readonly string[];
   readonly env: Environment;
+  /** Options of other commands, which the environment may hold as well. */
+  readonly foreign?: ReadonlySet<string>;
   /** A configuration file: one JSON object whose keys are the flags' names. */
   readonly file?: { readonly path: string; readonly text: string };
 }
@@ -65,7 +67,7 @@ export function resolveConfig<const Table extends OptionTable>(
   table: Table,
   input: ConfigInput,
 ): ResolvedConfig<Table> {
-  const sources = [readFlags(table, input.argv), readEnvironment(table, input.env), readFile(table, input.file)];
+  const sources = [readFlags(table, input.argv), readEnvironment(table, input), readFile(table, input.file)];
   const config: Record<string, OptionValue | undefined> = {};
   const settings: Setting[] = [];
   const named = new Set<string>();
@@ -84,8 +86,19 @@ export function resolveConfig<const Table extends OptionTable>(
 }
 
 /** The value of one option from the flags or the environment alone, as for `--config`, which names the file to read. */
-export function earlyValue(table: OptionTable, name: string, { argv, env }: ConfigInput): string | undefined {
-  return (readFlags(table, argv).get(name) ?? readEnvironment(table, env).get(name))?.text;
+export function earlyValue(table: OptionTable, name: string, input: ConfigInput): string | undefined {
+  return (readFlags(table, input.argv).get(name) ?? readEnvironment(table, input).get(name))?.text;
+}
+
+/** Throws a ConfigError for the first option of the table that must be given and is not. */
+export function checkRequired<Table extends OptionTable>(table: Table, resolved: ResolvedConfig<Table>): void {
+  for (const [name, option] of Object.entries(table)) {
+    if (option.type !== 'list' || option.required !== true) continue;
+    const given = (resolved.config as Readonly<Record<string, OptionValue | undefined>>)[camelCase(name)];
+    if (Array.isArray(given) && given.length > 0) continue;
+    const usage = `${flagName(name)}=${placeholder(option)}`;
+    throw new ConfigError('MissingOption', `${usage} is missing; ${environmentName(name)} can say it as well`);
+  }
 }
 
 function parse(option: Option, text: string, culprit: string): OptionValue {
@@ -138,13 +151,15 @@ function bareValue(option: Option, next: string | undefined): string | undefined
 const SERVICE_LINK = /_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)$/;
 const SERVICE_LINK_VALUE = /^(?:tcp|udp|sctp):\/\//;
 
-function readEnvironment(table: OptionTable, env: Environment): GivenValues {
+function readEnvironment(table: OptionTable, { env, foreign }: ConfigInput): GivenValues {
+  const others = new Set([...(foreign ?? [])].map(environmentName));
   const names = new Map(Object.keys(table).map((name) => [environmentName(name), name]));
   const values = new Map<string, Given>();
   for (const [variable, text] of Object.entries(env)) {
     if (!variable.startsWith('DOGWATCH_') || text === undefined || text === '') continue;
     const name = names.get(variable);
     if (SERVICE_LINK.test(variable) && (name === undefined || SERVICE_LINK_VALUE.test(text))) continue;
+    if (name === undefined && others.has(variable)) continue;
     if (name === undefined) throw unknownName(`environment variable ${variable}`, variable, names.keys(), String);
     values.set(name, { text, source: `env ${variable}`, culprit: variable });
   }

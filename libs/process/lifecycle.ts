@@ -76,6 +76,8 @@ export function onSignals(): AbortSignal {
     });
   }
   process.once('disconnect', () => controller.abort());
+  // It may have gone before we looked.
+  if (process.connected === false) controller.abort();
   process.channel?.unref();
   return controller.signal;
 }

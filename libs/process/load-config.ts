@@ -1,15 +1,15 @@
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
-import { ConfigError, earlyValue, type ResolvedConfig, resolveConfig } from './config.ts';
-import { camelCase, type Environment, flagName, type OptionTable, type OptionValue } from './options.ts';
+import { ConfigError, type ConfigInput, earlyValue, type ResolvedConfig, resolveConfig } from './config.ts';
+import { camelCase, flagName, type OptionTable, type OptionValue } from './options.ts';
 
 /** resolveConfig with the file that --config or DOGWATCH_CONFIG names, if any. */
 export function loadConfig<const Table extends OptionTable>(
   table: Table,
-  { argv, env }: { argv: readonly string[]; env: Environment },
+  input: Omit<ConfigInput, 'file'>,
 ): ResolvedConfig<Table> {
-  const path = earlyValue(table, 'config', { argv, env });
-  if (path === undefined) return resolveConfig(table, { argv, env });
-  return resolveConfig(table, { argv, env, file: { path, text: readText(path) } });
+  const path = earlyValue(table, 'config', input);
+  if (path === undefined) return resolveConfig(table, input);
+  return resolveConfig(table, { ...input, file: { path, text: readText(path) } });
 }
 
 /** Throws a ConfigError for the first option of the table whose file must exist and cannot be read. */

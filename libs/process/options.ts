@@ -18,6 +18,8 @@ interface Described {
   readonly placeholder?: string;
   /** The value is never shown. */
   readonly secret?: boolean;
+  /** What more must hold of the text, of a list's items each. Throws SyntaxProblem. */
+  readonly check?: (text: string) => void;
 }
 
 interface TextOption extends Described {
@@ -60,6 +62,8 @@ interface EnumOption extends Described {
 interface ListOption extends Described {
   readonly type: 'list';
   readonly default: readonly string[];
+  /** The command does not run without an item (see checkRequired). */
+  readonly required?: boolean;
 }
 
 export type Option = TextOption | IntOption | BoolOption | MeasureOption | EnumOption | ListOption;
@@ -125,6 +129,12 @@ export function defaultText(option: Option, env: Environment): string | undefine
 
 /** The value of `text` in the option's syntax and within its bounds. Throws SyntaxProblem. */
 export function parseValue(option: Option, text: string): OptionValue {
+  const value = parseText(option, text);
+  for (const item of typeof value === 'object' ? value : [text]) option.check?.(item);
+  return value;
+}
+
+function parseText(option: Option, text: string): OptionValue {
   switch (option.type) {
     case 'string':
     case 'path':

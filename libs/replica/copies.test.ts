@@ -4,6 +4,8 @@ import { createFakeClock } from '@dogwatch/process/fake-clock.ts';
 import { createMetrics } from '@dogwatch/process/metrics.ts';
 import { change, pod } from '@dogwatch/watch/test-objects.ts';
 import { Copies } from './copies.ts';
+import { createIngestSupply } from './ingest-supply.ts';
+import { registerReplicaMetrics } from './replica-metrics.ts';
 import { PODS, TestIngest, silent, whole, rejection } from './test-ingest.ts';
 
 const IDLE_MS = 60_000;
@@ -14,9 +16,10 @@ function started() {
   const clock = createFakeClock();
   const metrics = createMetrics();
   const copies = new Copies(
-    { bus: ingest.bus, clock, log: silent, metrics },
-    { windowBytesMax: 1_000_000, laneIdleMs: IDLE_MS, openTimeoutMs: OPEN_TIMEOUT_MS },
+    { bus: ingest.bus, supply: createIngestSupply(ingest.bus), clock, log: silent },
+    { windowBytesMax: 1_000_000, tombstoneBytesMax: 100_000, laneIdleMs: IDLE_MS, openTimeoutMs: OPEN_TIMEOUT_MS },
   );
+  registerReplicaMetrics(metrics, () => copies.replicas);
   const abort = new AbortController();
   const running = copies.run(abort.signal);
   ingest.open = async () => ingest.listing(10, [pod('a', 5)]);

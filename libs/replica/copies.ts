@@ -1,41 +1,41 @@
 import { once } from 'node:events';
 import type { Bus } from '@dogwatch/bus/bus.ts';
+import type { Envelope } from '@dogwatch/bus/envelope.ts';
 import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
 import { StatusError, storageInitializing, tooManyRequests } from '@dogwatch/kube/status.ts';
 import type { Clock, Timer } from '@dogwatch/process/clock.ts';
 import type { Service } from '@dogwatch/process/lifecycle.ts';
 import type { Log } from '@dogwatch/process/log.ts';
-import type { Metrics } from '@dogwatch/process/metrics.ts';
 import type { LaneSource, LaneView } from '@dogwatch/watch/lane-view.ts';
 import { trackOf } from '@dogwatch/watch/partition.ts';
-import { LaneReplica } from './lane-replica.ts';
-import { registerReplicaMetrics } from './replica-metrics.ts';
+import { LaneReplica, type ReplicaLimits } from './lane-replica.ts';
+import type { LaneSupply } from './lane-supply.ts';
+import { replicaStatus } from './replica-status.ts';
 
 export interface CopiesDependencies {
   readonly bus: Bus;
+  readonly supply: LaneSupply;
   readonly clock: Clock;
   readonly log: Log;
-  readonly metrics: Metrics;
 }
 
-export interface CopiesConfig {
-  /** Bound of one lane's event window in bytes. */
-  readonly windowBytesMax: number;
-  /** A lane nobody uses is closed after this long, in ms. */
+export interface CopiesConfig extends ReplicaLimits {
+  /** A lane nobody uses is let go after this long, in ms. */
   readonly laneIdleMs: number;
   /** How long a request waits for a lane to open, in ms, before it is told to come again. */
   readonly openTimeoutMs: number;
 }
 
 interface Held {
-  readonly replica: LaneReplica;
-  readonly opened: Promise<void>;
-  readonly unfollow: () => void;
+  readonly lane: Lane;
+  replica: LaneReplica | undefined;
+  opened: Promise<LaneReplica>;
+  unfollow: () => void;
   users: number;
   idle: Timer | undefined;
 }
 
-/** Keeps the watch caches of the lanes in use and hands them to the API edge. */
+/** Keeps whole copies of the lanes in use and hands them to the API edge. */
 export class Copies implements Service, LaneSource {
   readonly #deps: CopiesDependencies;
   readonly #config: CopiesConfig;
@@ -45,7 +45,6 @@ export class Copies implements Service, LaneSource {
   constructor(deps: CopiesDependencies, config: CopiesConfig) {
     this.#deps = deps;
     this.#config = config;
-    registerReplicaMetrics(deps.metrics, () => [...this.#lanes.values()].map(({ replica }) => replica));
   }
 
   /** Lets go of all lanes when `signal` aborts. */
@@ -53,6 +52,11 @@ export class Copies implements Service, LaneSource {
     if (!signal.aborted) await once(signal, 'abort');
     this.#stopped = true;
     await Promise.all([...this.#lanes.values()].map((held) => this.#close(held)));
+  }
+
+  /** For `dogwatch status`. */
+  status(): Readonly<Record<string, unknown>> {
+    return { copies: this.replicas.map(replicaStatus) };
   }
 
   async acquire(lane: Lane): Promise<{ readonly view: LaneView; release(): void }> {
@@ -70,55 +74,78 @@ export class Copies implements Service, LaneSource {
       held.idle = this.#deps.clock.setTimeout(() => void this.#close(held), this.#config.laneIdleMs);
     };
     try {
-      await this.#opened(held);
+      return { view: await this.#opened(held), release };
     } catch (error) {
       release();
       throw error;
     }
-    return { view: held.replica, release };
+  }
+
+  /** Copies of lanes that are open, for metrics. */
+  get replicas(): readonly LaneReplica[] {
+    return [...this.#lanes.values()].flatMap(({ replica }) => replica ?? []);
   }
 
   #open(lane: Lane): Held {
-    const { bus, log } = this.#deps;
-    const replica = new LaneReplica(lane, { ...this.#deps, windowBytesMax: this.#config.windowBytesMax });
-    const unfollow = bus.follow(trackOf(lane), (envelope) => {
-      replica.onEnvelope(envelope);
-      // The resource is gone upstream: whoever asks again finds that out anew.
-      if (envelope.kind === 'end' && envelope.end === 'ended') this.#forget(held);
-    });
-    const held: Held = { replica, opened: this.#opening(replica), unfollow, users: 0, idle: undefined };
+    const pending = Promise.withResolvers<LaneReplica>();
+    const held: Held = {
+      lane,
+      replica: undefined,
+      opened: pending.promise,
+      unfollow: () => undefined,
+      users: 0,
+      idle: undefined,
+    };
+    this.#lanes.set(laneKey(lane), held);
     held.opened.catch((error: unknown) => {
-      log.debug({ lane: laneKey(lane), err: error }, 'lane did not open');
+      this.#deps.log.debug({ lane: laneKey(lane), err: error }, 'lane did not open');
       this.#forget(held);
     });
-    this.#lanes.set(laneKey(lane), held);
+    pending.resolve(this.#opening(held));
     return held;
   }
 
-  /** A lane that was read before it was followed here has to be listed for us again. */
-  async #opening(replica: LaneReplica): Promise<void> {
-    const { bus } = this.#deps;
-    const { lane } = replica;
-    await bus.request('open', { lane });
-    if (replica.ready) return;
-    await bus.request('repair', { lane });
+  /** The first track is followed before the lane is opened, for that is what publishes its listing. */
+  async #opening(held: Held): Promise<LaneReplica> {
+    const { bus, supply } = this.#deps;
+    const { lane } = held;
+    const early: Envelope[] = [];
+    let onFirst = (envelope: Envelope): void => void early.push(envelope);
+    const unfollows = [bus.follow(trackOf(lane, 0), (envelope) => onFirst(envelope))];
+    held.unfollow = () => unfollows.forEach((unfollow) => unfollow());
+    const partitions = Array.from({ length: await supply.open(lane) }, (_, i) => i);
+    const replica = new LaneReplica(lane, partitions, { ...this.#deps, recovery: supply }, this.#config);
+    held.replica = replica;
+    const take = (envelope: Envelope, partition: number): void => {
+      replica.onEnvelope(envelope, partition);
+      // The resource is gone upstream: whoever asks again finds that out anew.
+      if (envelope.kind === 'end' && envelope.end === 'ended') this.#forget(held);
+    };
+    onFirst = (envelope) => take(envelope, 0);
+    for (const partition of partitions.slice(1)) {
+      unfollows.push(bus.follow(trackOf(lane, partition), (envelope) => take(envelope, partition)));
+    }
+    for (const envelope of early) take(envelope, 0);
+    // A lane that was read before it was followed here has to be told us.
+    replica.start();
     if (!(await replica.whenReady(this.#config.openTimeoutMs))) throw new StatusError(storageInitializing(0));
+    return replica;
   }
 
   /** False once the lane has ended, even if it was opened again since. */
   #isCurrent(held: Held): boolean {
-    return this.#lanes.get(laneKey(held.replica.lane)) === held;
+    return this.#lanes.get(laneKey(held.lane)) === held;
   }
 
   /** Upstream being away is no reason to hold a request for ever: it is told to come again (protocol row G11). */
-  async #opened({ opened, replica }: Held): Promise<void> {
+  async #opened({ opened, lane }: Held): Promise<LaneReplica> {
     const timeout = Promise.withResolvers<never>();
     const timer = this.#deps.clock.setTimeout(() => {
-      this.#deps.log.warn({ lane: laneKey(replica.lane) }, 'lane is not open yet');
+      this.#deps.log.warn({ lane: laneKey(lane) }, 'lane is not open yet');
       timeout.reject(new StatusError(storageInitializing(0)));
     }, this.#config.openTimeoutMs);
     try {
-      await Promise.race([opened, timeout.promise]);
+      return await Promise.race([opened, timeout.promise]);
     } finally {
       timer.cancel();
     }
@@ -126,19 +153,19 @@ export class Copies implements Service, LaneSource {
 
   #forget(held: Held): void {
     if (!this.#isCurrent(held)) return;
-    this.#lanes.delete(laneKey(held.replica.lane));
+    this.#lanes.delete(laneKey(held.lane));
     held.idle?.cancel();
     held.unfollow();
-    held.replica.close();
+    held.replica?.close();
   }
 
   async #close(held: Held): Promise<void> {
-    const { bus, log } = this.#deps;
+    const { supply, log } = this.#deps;
     this.#forget(held);
     try {
-      await bus.request('close', { lane: held.replica.lane });
+      await supply.release(held.lane);
     } catch (error) {
-      log.debug({ lane: laneKey(held.replica.lane), err: error }, 'lane was closed already');
+      log.debug({ lane: laneKey(held.lane), err: error }, 'lane was closed already');
     }
   }
 }

@@ -7,8 +7,11 @@ import { StatusError, serviceUnavailable } from '@dogwatch/kube/status.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import type { LaneEnd, LaneFacts, LaneView } from '@dogwatch/watch/lane-view.ts';
-import { ChainGap, WatchCache } from '@dogwatch/watch/watch-cache.ts';
+import { type Batch, type Change, type Listing, type Tombstone, WatchCache } from '@dogwatch/watch/watch-cache.ts';
 import { Backfills } from './backfills.ts';
+import type { Recovery } from './lane-supply.ts';
+import { PartitionedLane } from './partitioned-lane.ts';
+import { TrackFeed, type WholeState } from './track-feed.ts';
 import { VersionWaiters } from './version-waiters.ts';
 
 /** A lane up to this many objects is proved fresh by comparing it with a list of names: quicker than waiting. */
@@ -16,32 +19,65 @@ const INVENTORY_OBJECTS_MAX = 100;
 
 export interface ReplicaDependencies {
   readonly bus: Bus;
+  readonly recovery: Recovery;
   readonly clock: Clock;
   readonly log: Log;
-  readonly windowBytesMax: number;
 }
 
-/** One lane's watch cache, fed from the bus. */
+export interface ReplicaLimits {
+  /** Bound of the event window in bytes. */
+  readonly windowBytesMax: number;
+  /** Bound of the remembered deletes in bytes. */
+  readonly tombstoneBytesMax: number;
+}
+
+/** A state of all partitions that are followed, at one version. */
+export interface LaneState {
+  readonly epoch: number;
+  readonly facts: LaneFacts;
+  readonly listing: Listing;
+  readonly tombstones: readonly Tombstone[];
+  readonly horizon: ResourceVersion;
+}
+
+/** One lane's watch cache, or that of one of its partitions, fed from the bus. */
 export class LaneReplica implements LaneView {
   readonly lane: Lane;
   readonly #deps: ReplicaDependencies;
+  readonly #limits: ReplicaLimits;
+  readonly #feeds: readonly TrackFeed[];
+  readonly #partitions: PartitionedLane | undefined;
   readonly #waiters: VersionWaiters;
   readonly #endListeners = new Set<(end: LaneEnd) => void>();
+  readonly #appliedListeners = new Set<(what: 'changes' | 'state') => void>();
   #cache: WatchCache | undefined;
   #bookmark: BookmarkTemplate | undefined;
   #facts: LaneFacts | undefined;
   #epoch = 0;
-  #repairing = false;
   readonly #backfills: Backfills;
   appliedAt = 0;
-  /** Batches that did not continue what was held. */
-  gaps = 0;
 
-  constructor(lane: Lane, deps: ReplicaDependencies) {
+  /** `partitions`: those that are followed; several are merged into the lane's one order. */
+  constructor(lane: Lane, partitions: readonly number[], deps: ReplicaDependencies, limits: ReplicaLimits) {
     this.lane = lane;
     this.#deps = deps;
+    this.#limits = limits;
     this.#waiters = new VersionWaiters(deps.clock);
     this.#backfills = new Backfills(lane, deps.bus, () => this.cache);
+    const merged = partitions.length > 1 ? new PartitionedLane(lane, deps, this.#merged()) : undefined;
+    const sink = merged ?? {
+      onChanges: (_feed: TrackFeed, batch: Batch) => this.#apply((cache) => cache.apply(batch)),
+      onWatermark: (_feed: TrackFeed, rv: ResourceVersion) => this.#apply((cache) => cache.advance(rv, cache.position)),
+      onState: (feed: TrackFeed, state: WholeState) => this.#onState(feed, state),
+      onEnd: (end: LaneEnd) => this.#end(end),
+    };
+    this.#feeds = partitions.map((partition) => new TrackFeed({ ...deps, lane, partition, sink }));
+    this.#partitions = merged;
+    merged?.start(this.#feeds);
+  }
+
+  get key(): string {
+    return laneKey(this.lane);
   }
 
   get cache(): WatchCache {
@@ -49,7 +85,7 @@ export class LaneReplica implements LaneView {
     return this.#cache;
   }
 
-  /** True once the first listing is in. */
+  /** True once the first state is in. */
   get ready(): boolean {
     return this.#cache !== undefined;
   }
@@ -67,9 +103,29 @@ export class LaneReplica implements LaneView {
     return this.#bookmark!;
   }
 
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Times a part of the lane was missing. */
+  get gaps(): number {
+    return this.#feeds.reduce((total, { gaps }) => total + gaps, 0);
+  }
+
+  /** The feed of a partition that is followed. */
+  feed(partition: number): TrackFeed {
+    return this.#feeds.find((feed) => feed.partition === partition)!;
+  }
+
   onEnd(listener: (end: LaneEnd) => void): () => void {
     this.#endListeners.add(listener);
     return () => this.#endListeners.delete(listener);
+  }
+
+  /** Calls `listener` after changes or a watermark were applied, or a whole state. Returns how to stop. */
+  onApplied(listener: (what: 'changes' | 'state') => void): () => void {
+    this.#appliedListeners.add(listener);
+    return () => this.#appliedListeners.delete(listener);
   }
 
   reached(rv: ResourceVersion, timeoutMs: number): Promise<boolean> {
@@ -99,34 +155,51 @@ export class LaneReplica implements LaneView {
     return this.#backfills.reach(rv);
   }
 
-  /** Takes the next envelope of the lane's track. */
-  onEnvelope(envelope: Envelope): void {
-    if (envelope.epoch < this.#epoch) return;
-    switch (envelope.kind) {
-      case 'listing':
-        this.#onListing(envelope);
-        break;
-      case 'batch':
-        this.#continue(envelope.epoch, (cache) => cache.apply(envelope.batch));
-        break;
-      case 'watermark':
-        this.#continue(envelope.epoch, (cache) => cache.advance(envelope.rv, envelope.previous));
-        break;
-      case 'end':
-        this.#end(envelope.end);
-        return;
-    }
+  /** Asks for what is not there yet. */
+  start(): void {
+    for (const feed of this.#feeds) if (feed.position === undefined) feed.recover();
+  }
+
+  /** Takes the next envelope of a track that is followed. */
+  onEnvelope(envelope: Envelope, partition = 0): void {
+    this.feed(partition).take(envelope);
     this.#waiters.check();
   }
 
   /** Nobody will be fed any more. */
   close(): void {
+    for (const feed of this.#feeds) feed.close();
+    this.#partitions?.close();
     this.#end('ended');
     this.#waiters.close();
   }
 
-  #onListing({ epoch, facts, listing }: Extract<Envelope, { kind: 'listing' }>): void {
-    this.#repairing = false;
+  #merged(): ConstructorParameters<typeof PartitionedLane>[2] {
+    return {
+      onMerged: (changes: readonly Change[], watermark: ResourceVersion) =>
+        this.#apply((cache) => {
+          if (changes.length > 0) cache.apply({ previous: cache.position, changes });
+          cache.advance(watermark, cache.position);
+        }),
+      onState: (state: LaneState) => {
+        this.#adopt(state);
+        this.#applied('state');
+      },
+      onEnd: (end: LaneEnd) => this.#end(end),
+    };
+  }
+
+  #onState(feed: TrackFeed, state: WholeState): void {
+    this.#adopt(state);
+    if (state.changes.length > 0) this.cache.apply({ previous: this.cache.position, changes: state.changes });
+    // Before the feed goes on with what came meanwhile, which continues the whole state.
+    this.cache.advance(state.watermark, this.cache.position);
+    this.#applied('state');
+    feed.adopt(state);
+    this.#waiters.check();
+  }
+
+  #adopt({ epoch, facts, listing, tombstones, horizon }: LaneState): void {
     this.#facts = facts;
     this.#bookmark =
       facts.bookmark === undefined
@@ -135,34 +208,19 @@ export class LaneReplica implements LaneView {
     if (this.#cache !== undefined && epoch === this.#epoch && this.#cache.repair(listing)) return;
     if (this.#cache !== undefined) this.#end('expired');
     this.#epoch = epoch;
-    this.#cache = new WatchCache(facts.schema, listing, this.#deps.windowBytesMax);
+    const stateDiff = this.lane.resource !== 'events';
+    this.#cache = new WatchCache(facts.schema, listing, { ...this.#limits, stateDiff, tombstones, horizon });
   }
 
-  #continue(epoch: number, apply: (cache: WatchCache) => void): void {
-    if (this.#cache === undefined || this.#repairing) return;
-    if (epoch !== this.#epoch) {
-      this.#requestRepair(new Error(`the listing that begins epoch ${epoch} was lost`));
-      return;
-    }
-    try {
-      apply(this.#cache);
-    } catch (error) {
-      if (!(error instanceof ChainGap)) throw error;
-      this.#requestRepair(error);
-      return;
-    }
+  #apply(apply: (cache: WatchCache) => void): void {
+    apply(this.cache);
     this.appliedAt = this.#deps.clock.now();
+    this.#waiters.check();
+    this.#applied('changes');
   }
 
-  #requestRepair(gap: Error): void {
-    const { bus, log } = this.#deps;
-    this.gaps++;
-    this.#repairing = true;
-    log.error({ lane: laneKey(this.lane), err: gap }, 'a part of the lane is missing, asking for a repair');
-    bus.request('repair', { lane: this.lane }).catch((error: unknown) => {
-      this.#repairing = false;
-      log.error({ lane: laneKey(this.lane), err: error }, 'nobody repairs the lane; the next gap asks again');
-    });
+  #applied(what: 'changes' | 'state'): void {
+    for (const listener of this.#appliedListeners) listener(what);
   }
 
   #end(end: LaneEnd): void {

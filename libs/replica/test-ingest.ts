@@ -36,6 +36,8 @@ export class TestIngest {
   /** What was asked, in order. */
   readonly asked: string[] = [];
   open: () => Promise<void> = () => Promise.resolve();
+  /** Partitions of the lane. */
+  partitions = 1;
   close: () => Promise<void> = () => Promise.resolve();
   repair: () => Promise<void> = () => Promise.resolve();
   fence: () => Promise<LaneRequests['fence']['reply']> = () => Promise.reject(new Error('no fence'));
@@ -45,7 +47,11 @@ export class TestIngest {
   constructor() {
     const { bus, asked } = this;
     const note = (what: string): void => void asked.push(what);
-    bus.serve('open', async () => (note('open'), await this.open()));
+    bus.serve('open', async () => {
+      note('open');
+      await this.open();
+      return { partitions: this.partitions };
+    });
     bus.serve('close', async () => (note('close'), await this.close()));
     bus.serve('repair', async () => (note('repair'), await this.repair()));
     bus.serve('fence', async ({ inventory }) => (note(inventory ? 'inventory' : 'probe'), await this.fence()));

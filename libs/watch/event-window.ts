@@ -8,6 +8,17 @@ export type ChangeType = 'ADDED' | 'MODIFIED' | 'DELETED';
 /** Counted on top of an entry's bytes: the records and references themselves. */
 const ENTRY_OVERHEAD_BYTES = 256;
 
+/** What a window entry is made of; see there. */
+export interface WindowChange {
+  readonly type: ChangeType;
+  readonly object: KubeObject;
+  readonly index?: number;
+  readonly previous: KubeObject | undefined;
+  readonly frame?: Buffer | undefined;
+  readonly repair?: boolean;
+  readonly backfilled?: boolean;
+}
+
 /**
  * One change of one object. It keeps the object before and after, because an object that leaves a selector is a
  * DELETED with the previous bytes (protocol row W15), and its frames, because all watchers share them.
@@ -16,6 +27,8 @@ export class WindowEntry {
   readonly type: ChangeType;
   /** Version of the event; for a repair delete the watermark it was found at. */
   readonly rv: ResourceVersion;
+  /** Its place among the events of its version, as in `Position`; -1 where it was not read as an event of the lane. */
+  readonly index: number;
   readonly object: KubeObject;
   /** The object as it was before; undefined if it did not exist, or is not known (`backfilled`). */
   readonly previous: KubeObject | undefined;
@@ -27,21 +40,11 @@ export class WindowEntry {
   readonly #frames: Partial<Record<ChangeType, Buffer>> = {};
   #departure: Buffer | undefined;
 
-  constructor(
-    encoding: Encoding,
-    change: {
-      type: ChangeType;
-      rv: ResourceVersion;
-      object: KubeObject;
-      previous: KubeObject | undefined;
-      frame?: Buffer | undefined;
-      repair?: boolean;
-      backfilled?: boolean;
-    },
-  ) {
+  constructor(encoding: Encoding, change: WindowChange) {
     this.#encoding = encoding;
     this.type = change.type;
-    this.rv = change.rv;
+    this.rv = change.object.rv;
+    this.index = change.index ?? -1;
     this.object = change.object;
     this.previous = change.previous;
     this.repair = change.repair ?? false;

@@ -50,6 +50,11 @@ export class Interest {
     );
   }
 
+  /** The one value it asks of the indexed field, if the resource has one and it does. */
+  indexedValue(schema: ObjectSchema): string | undefined {
+    return schema.indexedField === undefined ? undefined : this.fields.exactValue(schema.indexedField);
+  }
+
   /** Key prefix of the scope: "" for everything, `ns/` for a namespace. */
   get keyPrefix(): string {
     return this.namespace === '' ? '' : `${this.namespace}/`;

@@ -3,6 +3,7 @@ import type { ObjectSchema } from '@dogwatch/kube/kube-object.ts';
 import type { Lane } from '@dogwatch/kube/lane.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import type { BookmarkTemplate } from '@dogwatch/kube/event-framer.ts';
+import type { Interest } from './interest.ts';
 import type { WatchCache } from './watch-cache.ts';
 
 /** Why a lane's open watches must end. `expired`: with an in-stream 410, for history was lost; `ended`: cleanly. */
@@ -26,6 +27,8 @@ export interface LaneFacts {
 /** One lane as the API edge sees it, wherever its cache is fed from. */
 export interface LaneView {
   readonly lane: Lane;
+  /** Names what the view holds: the lane's key, or with the part of it behind. */
+  readonly key: string;
   readonly facts: LaneFacts;
   /** Replaced by a new one when history is lost (a new epoch); see `onEnd`. */
   readonly cache: WatchCache;
@@ -53,8 +56,8 @@ export interface LaneView {
 /** Where the API edge gets lanes from. */
 export interface LaneSource {
   /**
-   * The lane, opened if it is not. It stays open at least until `release` and the idle time after it.
+   * A view that holds at least all of the lane that `interest` can select, opened if it is not. It stays open at least until `release` and the idle time after it.
    * Rejects with StatusError where it cannot be opened: upstream's own answer, or 429 while upstream is away.
    */
-  acquire(lane: Lane): Promise<{ readonly view: LaneView; release(): void }>;
+  acquire(lane: Lane, interest: Interest): Promise<{ readonly view: LaneView; release(): void }>;
 }

@@ -41,6 +41,32 @@ describe('ObjectStore', () => {
     );
   });
 
+  test('when an object was created is remembered over its versions, and forgotten with it', () => {
+    const store = new ObjectStore();
+    store.set(pod('a', 11), 11);
+    store.set(pod('a', 12));
+    store.set(pod('a', 13), 13);
+    expect(store.find('default/a')).toMatchObject({ object: { rv: 13 }, born: 11 });
+    store.set(pod('a', 14, { uid: 'uid-2' }), 14);
+    expect(store.find('default/a')?.born).toBe(14);
+    expect(store.delete('default/a')).toMatchObject({ object: { rv: 14 }, born: 14 });
+    store.set(pod('a', 15));
+    expect(store.find('default/a')?.born, 'not known').toBe(0);
+    expect(store.delete('default/b')).toBeUndefined();
+  });
+
+  test('objects are found by their indexed value, in key order', () => {
+    const store = new ObjectStore();
+    for (const name of ['c', 'a', 'b']) store.set(pod(name, 1, { node: 'n1' }));
+    store.set(pod('d', 1));
+    expect(store.keysOf('n1')).toEqual(['default/a', 'default/b', 'default/c']);
+    expect(store.keysOf('')).toEqual([]);
+    store.set(pod('d', 2, { node: 'n1' }));
+    store.set(pod('a', 2, { node: 'n2' }));
+    store.delete('default/b');
+    expect([store.keysOf('n1'), store.keysOf('n2')]).toEqual([['default/c', 'default/d'], ['default/a']]);
+  });
+
   test('any sequence of puts, deletes and snapshots equals the same on a plain map', () => {
     const step = fc.record({
       kind: fc.constantFrom('set', 'set', 'set', 'delete', 'snapshot'),
@@ -54,10 +80,10 @@ describe('ObjectStore', () => {
         for (const [rv, { kind, name }] of steps.entries()) {
           const object = pod(`p${name}`, rv + 1);
           if (kind === 'set') {
-            assert.equal(store.set(object)?.rv, model.get(object.key));
+            assert.equal(store.set(object, rv + 1)?.rv, model.get(object.key));
             model.set(object.key, rv + 1);
           } else if (kind === 'delete') {
-            assert.equal(store.delete(object.key)?.rv, model.get(object.key));
+            assert.equal(store.delete(object.key)?.object.rv, model.get(object.key));
             model.delete(object.key);
           } else if (snapshots.length < 5) {
             snapshots.push([store.snapshot(), new Map(model)]);
@@ -67,6 +93,15 @@ describe('ObjectStore', () => {
         for (const [snapshot, expected] of snapshots) {
           const found = [...snapshot.range()].map(({ key, rv }) => [key, rv]);
           expect(found).toEqual([...expected].sort(([a], [b]) => compareKeys(a, b)));
+          const half = steps.length >>> 1;
+          for (const prefix of ['', 'default/p1', 'default/p99', 'x']) {
+            const newer: unknown[] = [];
+            snapshot.visitNewer(half, prefix, ({ key, rv }, born) => {
+              newer.push([key, rv]);
+              assert(born <= rv && expected.get(key) === rv);
+            });
+            expect(newer).toEqual(found.filter(([key, rv]) => String(key).startsWith(prefix) && Number(rv) > half));
+          }
         }
         expect(store.size).toBe(model.size);
       }),

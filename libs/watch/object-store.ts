@@ -1,11 +1,24 @@
 import type { KubeObject } from '@dogwatch/kube/kube-object.ts';
+import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
+import { ValueIndex } from './value-index.ts';
 
 const PAGE_MAX = 512;
+
+/** An object, and what is remembered of it over all its versions. */
+export interface Held {
+  readonly object: KubeObject;
+  /** Version at which it was created, or found by a repair; 0 if that was before anybody looked. */
+  readonly born: ResourceVersion;
+}
 
 interface Page {
   /** Store generation that may write to this page in place; an older page is shared with a snapshot. */
   readonly generation: number;
   readonly objects: KubeObject[];
+  /** Of each object, as in `Held`. */
+  readonly born: ResourceVersion[];
+  /** No object of the page is newer. */
+  newest: ResourceVersion;
 }
 
 /** Upstream's storage order is by UTF-8 bytes; UTF-16 units differ from it only where surrogates meet U+E000..U+FFFF. */
@@ -58,6 +71,8 @@ export class ObjectStore {
   #pagesShared = false;
   #size = 0;
   #bytes = 0;
+  /** Keys by the value of the indexed field, where there is one. */
+  readonly #indexed = new ValueIndex<string>();
 
   get size(): number {
     return this.#size;
@@ -69,47 +84,65 @@ export class ObjectStore {
   }
 
   get(key: string): KubeObject | undefined {
-    const page = this.#pages[pageOf(this.#pages, key)];
-    if (page === undefined) return undefined;
-    const found = page.objects[lowerBound(page.objects, key)];
-    return found?.key === key ? found : undefined;
+    return this.find(key)?.object;
   }
 
-  /** Puts `object`, and returns what stood under its key. */
-  set(object: KubeObject): KubeObject | undefined {
+  find(key: string): Held | undefined {
+    return findIn(this.#pages, key);
+  }
+
+  /** The keys of the objects whose indexed field has `value`, in key order; "" is not indexed. */
+  keysOf(value: string): string[] {
+    return [...this.#indexed.get(value)].toSorted(compareKeys);
+  }
+
+  /** Puts `object`, and returns what stood under its key. `born` is taken where the object is a new one. */
+  set(object: KubeObject, born?: ResourceVersion): KubeObject | undefined {
     this.#unsharePages();
-    if (this.#pages.length === 0) this.#pages.push({ generation: this.#generation, objects: [] });
+    if (this.#pages.length === 0) this.#pages.push({ generation: this.#generation, objects: [], born: [], newest: 0 });
     const at = this.#pages.length === 1 && this.#size === 0 ? 0 : pageOf(this.#pages, object.key);
-    const { objects } = this.#writable(at);
+    const page = this.#writable(at);
+    const { objects } = page;
     const index = lowerBound(objects, object.key);
     const previous = objects[index];
     this.#bytes += object.bytes.length;
+    if (object.rv > page.newest) page.newest = object.rv;
     if (previous?.key === object.key) {
       objects[index] = object;
       this.#bytes -= previous.bytes.length;
+      if (born !== undefined && previous.uid !== object.uid) page.born[index] = born;
+      if (previous.indexed !== object.indexed) this.#reindex(object.key, previous.indexed, object.indexed);
       return previous;
     }
     objects.splice(index, 0, object);
+    page.born.splice(index, 0, born ?? 0);
     this.#size++;
+    this.#reindex(object.key, '', object.indexed);
     if (objects.length > PAGE_MAX) {
       // Ascending inserts (a list) fill pages; others split in the middle.
       const cut = index === objects.length - 1 ? index : objects.length >>> 1;
-      this.#pages.splice(at + 1, 0, { generation: this.#generation, objects: objects.splice(cut) });
+      const { generation, newest } = page;
+      this.#pages.splice(at + 1, 0, { generation, objects: objects.splice(cut), born: page.born.splice(cut), newest });
     }
     return undefined;
   }
 
   /** Removes and returns what stood under `key`. */
-  delete(key: string): KubeObject | undefined {
-    if (this.get(key) === undefined) return undefined;
-    this.#unsharePages();
+  delete(key: string): Held | undefined {
     const at = pageOf(this.#pages, key);
-    const { objects } = this.#writable(at);
-    const [removed] = objects.splice(lowerBound(objects, key), 1);
-    if (objects.length === 0) this.#pages.splice(at, 1);
+    const index = lowerBound(this.#pages[at]?.objects ?? [], key);
+    if (this.#pages[at]?.objects[index]?.key !== key) return undefined;
+    this.#unsharePages();
+    const page = this.#writable(at);
+    const object = page.objects[index]!;
+    const born = page.born[index]!;
+    page.objects.splice(index, 1);
+    page.born.splice(index, 1);
+    if (page.objects.length === 0) this.#pages.splice(at, 1);
     this.#size--;
-    this.#bytes -= removed!.bytes.length;
-    return removed;
+    this.#bytes -= object.bytes.length;
+    this.#reindex(key, object.indexed, '');
+    return { object, born };
   }
 
   /** The objects as they are now; later writes do not change it. Constant time. */
@@ -117,6 +150,11 @@ export class ObjectStore {
     this.#generation++;
     this.#pagesShared = true;
     return new StoreSnapshot(this.#pages, this.#size);
+  }
+
+  #reindex(key: string, from: string, to: string): void {
+    if (from !== '') this.#indexed.remove(from, key);
+    if (to !== '') this.#indexed.add(to, key);
   }
 
   #unsharePages(): void {
@@ -127,11 +165,20 @@ export class ObjectStore {
 
   #writable(at: number): Page {
     const page = this.#pages[at]!;
-    if (page.generation === this.#generation) return page;
-    const copy = { generation: this.#generation, objects: page.objects.slice() };
+    const generation = this.#generation;
+    if (page.generation === generation) return page;
+    const copy = { generation, objects: page.objects.slice(), born: page.born.slice(), newest: page.newest };
     this.#pages[at] = copy;
     return copy;
   }
+}
+
+function findIn(pages: readonly Page[], key: string): Held | undefined {
+  const page = pages[pageOf(pages, key)];
+  if (page === undefined) return undefined;
+  const index = lowerBound(page.objects, key);
+  const object = page.objects[index];
+  return object?.key === key ? { object, born: page.born[index]! } : undefined;
 }
 
 /** A frozen view of an ObjectStore, in key order. */
@@ -158,8 +205,30 @@ export class StoreSnapshot {
     }
   }
 
+  /**
+   * Calls `visit` for the objects of a range that are newer than `rv`. Pages without any are passed over, so that few
+   * changes of a large lane cost little more than its pages.
+   */
+  visitNewer(rv: ResourceVersion, prefix: string, visit: (object: KubeObject, born: ResourceVersion) => void): void {
+    const first = prefix === '' ? 0 : pageOf(this.#pages, prefix);
+    for (let at = first; at < this.#pages.length; at++) {
+      const { objects, born, newest } = this.#pages[at]!;
+      // Keys of the prefix stand together, and may begin within the first page only.
+      if (at > first && !objects[0]!.key.startsWith(prefix)) return;
+      if (newest <= rv) continue;
+      for (let index = at === first ? lowerBound(objects, prefix) : 0; index < objects.length; index++) {
+        const object = objects[index]!;
+        if (!object.key.startsWith(prefix)) return;
+        if (object.rv > rv) visit(object, born[index]!);
+      }
+    }
+  }
+
   get(key: string): KubeObject | undefined {
-    const [first] = this.range(key);
-    return first?.key === key ? first : undefined;
+    return this.find(key)?.object;
+  }
+
+  find(key: string): Held | undefined {
+    return findIn(this.#pages, key);
   }
 }

@@ -25,7 +25,7 @@ interface Event {
 /** An informer that trusts nothing: it folds what it is sent, and fails at once when that cannot be true. */
 export class CheckedClient {
   readonly #history: History;
-  readonly #interest: Interest;
+  readonly interest: Interest;
   readonly #listedAt: ResourceVersion;
   /** Version the watch began at. */
   readonly startedAt: ResourceVersion;
@@ -36,6 +36,8 @@ export class CheckedClient {
   #order: ResourceVersion;
   #vouched: ResourceVersion;
   #capacity = 0;
+  /** It was told of states instead of every change. */
+  #diffed: boolean;
   /** Set once the watch has ended. */
   over = false;
 
@@ -46,7 +48,8 @@ export class CheckedClient {
   ) {
     this.#history = of.history;
     this.#listedAt = of.listedAt;
-    this.#interest = interest;
+    this.interest = interest;
+    this.#diffed = options.start.kind === 'diff';
     this.#initial = options.start.kind === 'initial';
     this.startedAt = this.#order = this.#vouched = options.start.rv;
     if (!this.#initial) {
@@ -55,7 +58,12 @@ export class CheckedClient {
         this.#held.set(key, { rv: Number(rv), uid });
       }
     }
-    this.#watcher = of.groups.join(interest, { ...options, owner: { wake: () => {} } });
+    const owner = { wake: () => {}, conflated: () => (this.#diffed = true) };
+    this.#watcher = of.groups.join(interest, { ...options, owner });
+  }
+
+  get diffed(): boolean {
+    return this.#diffed;
   }
 
   get watcher(): Watcher {
@@ -78,7 +86,7 @@ export class CheckedClient {
   /** What the client believes to exist must be what did exist at `rv`. */
   expectStateOf(rv: ResourceVersion): void {
     const held = [...this.#held].map(([key, { rv: version, uid }]) => `${key}@${version} ${uid}`).toSorted();
-    assert.deepEqual(held, this.#history.selectedAt(rv, this.#interest), `what is held at ${rv}`);
+    assert.deepEqual(held, this.#history.selectedAt(rv, this.interest), `what is held at ${rv}`);
   }
 
   #take({ type, object: { metadata } }: Event): void {
@@ -107,11 +115,13 @@ export class CheckedClient {
     this.expectStateOf(rv);
   }
 
-  /** What a backfilled object was before is not known, so that entering an interest may look like a change in it. */
-  #mayBeNew(held: unknown, rv: ResourceVersion): boolean {
-    return (
-      held === undefined && rv <= this.#listedAt && this.#interest.fields.exactValue('spec.nodeName') !== undefined
-    );
+  /**
+   * When an object entered an interest in a node is not known of a backfilled one, nor is it remembered, so that a
+   * client may be told of a change or an end of what it did not have.
+   */
+  #mayBeUnknown(held: unknown, rv: ResourceVersion): boolean {
+    if (held !== undefined || this.interest.fields.exactValue('spec.nodeName') === undefined) return false;
+    return rv <= this.#listedAt || this.#diffed;
   }
 
   #takeChange(type: string, metadata: Event['object']['metadata'], rv: ResourceVersion): void {
@@ -124,14 +134,15 @@ export class CheckedClient {
     const again = rv === this.startedAt;
     switch (type) {
       case 'DELETED':
-        if (!again) assert.equal(held?.uid, metadata.uid, `${key} is known to whom it is deleted`);
+        if (!again && !this.#mayBeUnknown(held, rv))
+          assert.equal(held?.uid, metadata.uid, `${key} is known to whom it is deleted`);
         this.#held.delete(key);
         return;
       case 'ADDED':
         if (!again) assert.equal(held, undefined, `${key} is new`);
         break;
       case 'MODIFIED':
-        if (!again && !this.#mayBeNew(held, rv)) {
+        if (!again && !this.#mayBeUnknown(held, rv)) {
           assert.equal(held?.uid, metadata.uid, `${key} is known to whom it is modified`);
           assert(rv > held!.rv, `${key} is sent once`);
         }

@@ -33,6 +33,13 @@ export type Step =
   | { readonly step: 'leave'; readonly client: number }
   | { readonly step: 'backfill'; readonly back: number };
 
+export interface TestLaneOptions {
+  readonly windowBytesMax: number;
+  readonly tombstoneBytesMax: number;
+  readonly stateDiff: boolean;
+  readonly lagBytesMax: number;
+}
+
 /** A lane that follows a history, with clients, as far as `libs/watch` goes. */
 export class TestLane {
   readonly history: History;
@@ -42,21 +49,23 @@ export class TestLane {
   /** How many of the history's changes the lane has read. */
   #read: number;
   readonly listedAt: ResourceVersion;
+  readonly #stateDiff: boolean;
 
-  constructor(before: readonly (readonly Write[])[], windowBytesMax: number) {
+  constructor(before: readonly (readonly Write[])[], options: TestLaneOptions) {
     this.history = new History();
-    for (const writes of before) this.history.commit(writes, 1);
+    this.#stateDiff = options.stateDiff;
+    for (const writes of before) this.#commit(writes, 1);
     this.listedAt = this.history.rv;
     this.#read = this.history.changes.length;
     const listing = { rv: this.history.rv, objects: this.history.objectsAt(this.history.rv) };
-    this.cache = new WatchCache(podSchema, listing, windowBytesMax);
-    this.groups = new WatchGroups(this.cache);
+    this.cache = new WatchCache(podSchema, listing, options);
+    this.groups = new WatchGroups(this.cache, options);
   }
 
   run(next: Step): void {
     switch (next.step) {
       case 'commit':
-        this.history.commit(next.writes, next.gap);
+        this.#commit(next.writes, next.gap);
         break;
       case 'apply':
         this.#apply(next.count);
@@ -93,20 +102,21 @@ export class TestLane {
     for (const client of this.clients) if (client.over) this.#leave(client);
   }
 
-  /** Every client that is not overrun ends with what there is; returns how many did. */
-  finish(): number {
+  /** Every client that is not overrun ends with what there is; returns how many did, and how many of them by a diff. */
+  finish(): { followed: number; diffed: number } {
     this.#apply(Number.POSITIVE_INFINITY);
     this.cache.advance(this.history.rv, this.cache.position);
-    let followed = 0;
+    let [followed, diffed] = [0, 0];
     for (const client of this.clients) {
       if (client.pump(Number.POSITIVE_INFINITY) === 'drained') {
         client.expectStateOf(this.history.rv);
         followed++;
+        if (client.diffed) diffed++;
       } else {
         assert(this.#mayLose(client), 'nothing was lost, and the watch was overrun');
       }
     }
-    return followed;
+    return { followed, diffed };
   }
 
   /** True if the lane has read its last version whole. */
@@ -118,6 +128,11 @@ export class TestLane {
   get #provable(): ResourceVersion {
     const unread = this.history.changes[this.#read];
     return unread === undefined ? this.history.rv : unread.object.rv - 1;
+  }
+
+  /** Only lanes that are sent every change have versions of several events: those of etcd's leases. */
+  #commit(writes: readonly Write[], gap: number): void {
+    this.history.commit(this.#stateDiff ? writes.slice(0, 1) : writes, gap);
   }
 
   #apply(count: number): void {
@@ -132,14 +147,28 @@ export class TestLane {
     // A fence: the lane has not read so far, but holds exactly what upstream does.
     const same = objects.join() === this.history.selectedAt(this.history.rv, interest()).join();
     const rv = same ? this.history.rv : this.cache.watermark;
-    this.#join(asked, { kind: 'initial', snapshot: this.cache.snapshot(), rv, end: endBookmark(rv) }, allowBookmarks);
+    this.#join(asked, { kind: 'initial', objects: this.cache.select(asked), rv, end: endBookmark(rv) }, allowBookmarks);
   }
 
   #resume(asked: Interest, allowBookmarks: boolean, at: ResourceVersion): void {
     const rv = Math.min(Math.max(at, 1), this.history.rv);
     const since = this.cache.since(rv, asked);
-    if (since.kind === 'from') this.#join(asked, { kind: 'resume', sequence: since.sequence, rv }, allowBookmarks);
-    else assert(rv < this.listedAt || !this.cache.window.complete || this.cache.severed(rv), `${rv} is held`);
+    switch (since.kind) {
+      case 'from':
+        this.#join(asked, { kind: 'resume', sequence: since.sequence, rv }, allowBookmarks);
+        break;
+      case 'diff':
+        this.#join(asked, { kind: 'diff', events: this.cache.diff(rv, asked), rv }, allowBookmarks);
+        break;
+      case 'expired':
+        assert(rv < this.listedAt || !this.cache.window.complete || this.cache.severed(rv), `${rv} is held`);
+        assert(!this.#hasDiff(asked, rv) || this.cache.severed(rv), `${rv} is above the horizon`);
+        break;
+    }
+  }
+
+  #hasDiff(asked: Interest, rv: ResourceVersion): boolean {
+    return this.#stateDiff && asked.cannotBeLeft(podSchema) && rv >= this.cache.horizon;
   }
 
   #join(
@@ -170,7 +199,10 @@ export class TestLane {
     this.clients = this.clients.filter((other) => other !== client);
   }
 
-  #mayLose({ startedAt }: CheckedClient): boolean {
-    return !this.cache.window.complete || this.cache.severed(startedAt);
+  #mayLose({ startedAt, interest: asked, watcher }: CheckedClient): boolean {
+    if (this.cache.severed(startedAt)) return true;
+    // Where the state will do, frames are let go of before the window has to.
+    if (this.#stateDiff && asked.cannotBeLeft(podSchema)) return !this.#hasDiff(asked, watcher.sent);
+    return !this.cache.window.complete;
   }
 }

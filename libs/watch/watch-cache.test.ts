@@ -5,7 +5,8 @@ import { type Change, ChainGap, type Listing, WHOLE_VERSION, WatchCache } from '
 const WINDOW_BYTES = 1024 * 1024;
 
 function cacheAt(rv: number, objects: Listing['objects'] = [], windowBytes = WINDOW_BYTES): WatchCache {
-  return new WatchCache(podSchema, { rv, objects }, windowBytes);
+  const options = { windowBytesMax: windowBytes, tombstoneBytesMax: 0, stateDiff: false };
+  return new WatchCache(podSchema, { rv, objects }, options);
 }
 
 /** A batch that continues right behind `rv`, all events of which are held. */
@@ -20,7 +21,7 @@ function next(cache: WatchCache, ...changes: Change[]): void {
 /** What a client that holds `rv` has yet to see, as `TYPE name@rv`. */
 function missed(cache: WatchCache, rv: number, asked = interest()): string[] | 'expired' {
   const since = cache.since(rv, asked);
-  if (since.kind === 'expired') return 'expired';
+  if (since.kind !== 'from') return 'expired';
   const found: string[] = [];
   for (let at = since.sequence; at < cache.window.end; at++) {
     const { type, object, rv: version } = cache.window.at(at);

@@ -1,9 +1,14 @@
 import { withResourceVersion } from '@dogwatch/kube/event-framer.ts';
-import type { KubeObject, ObjectSchema } from '@dogwatch/kube/kube-object.ts';
+import { Attributes, type KubeObject, type ObjectSchema } from '@dogwatch/kube/kube-object.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
-import { type ChangeType, EventWindow, WindowEntry } from './event-window.ts';
+import { type ChangeType, EventWindow, type WindowChange, WindowEntry } from './event-window.ts';
+import { type History, changesBehind, rewind } from './history.ts';
 import type { Interest } from './interest.ts';
 import { ObjectStore, type StoreSnapshot } from './object-store.ts';
+import { RepairedIntervals } from './repaired-intervals.ts';
+import { Selection } from './selection.ts';
+import { type StateEvent, stateDiff } from './state-diff.ts';
+import { Tombstones } from './tombstones.ts';
 
 /** One change as the reflector read it; `frame` is upstream's own framed event, terminator included. */
 export interface Change {
@@ -40,12 +45,31 @@ export interface Listing {
 export interface Tombstone {
   /** As the DELETED event had it: its last bytes, at the version of the delete. */
   readonly object: KubeObject;
-  /** Version at which it was created; 0 if that was before anybody looked. */
+  /** Version at which it was created, or found by a repair; 0 if that was before anybody looked. */
   readonly born: ResourceVersion;
 }
 
+export interface WatchCacheOptions {
+  /** Bound of the event window in bytes. */
+  readonly windowBytesMax: number;
+  /** Bound of the remembered deletes in bytes. */
+  readonly tombstoneBytesMax: number;
+  /**
+   * Whether who was away for longer than the window may be told of the state instead of every change. Off where each
+   * change counts, and where one version carries many.
+   */
+  readonly stateDiff: boolean;
+  /** Every delete above this version is in `tombstones`; the listing's where nothing is known of what came before. */
+  readonly horizon?: ResourceVersion;
+  /** Deletes at or below the listing, ascending. */
+  readonly tombstones?: readonly Tombstone[];
+}
+
 export type SinceResult =
+  /** Every change from this window sequence number on. */
   | { readonly kind: 'from'; readonly sequence: number }
+  /** Not every change is held, but the state and what went: see `diff`. */
+  | { readonly kind: 'diff' }
   | { readonly kind: 'expired'; readonly oldest: ResourceVersion };
 
 /** The batch does not continue what is held: something between was lost. The lane must be repaired. */
@@ -61,17 +85,9 @@ export function comparePositions(a: Position, b: Position): number {
   return a.rv - b.rv || a.index - b.index;
 }
 
-interface RepairedInterval {
-  readonly from: ResourceVersion;
-  readonly to: ResourceVersion;
-}
-
-/** Of more the oldest is forgotten, and with it all that may be resumed from up to its end. */
-const REPAIRED_INTERVALS_MAX = 64;
-
 /**
- * What a watch cache is: the current objects of a lane, the recent changes that led to them, and the version up to
- * which both are known to be complete. Watch groups follow it by `onEntries`; it never waits for them.
+ * What a watch cache is: the current objects of a lane, the recent changes that led to them, what went for longer than
+ * that, and the version up to which all are known to be complete. Watch groups follow it by `onEntries`; it never waits for them.
  *
  * A repair (upstream could not continue our watch) is a listing at R compared with what is held at watermark L. It is
  * applied at once, so nothing of it is visible before it is whole: first the objects that went, as deletes standing
@@ -82,23 +98,30 @@ export class WatchCache {
   readonly schema: ObjectSchema;
   readonly #store = new ObjectStore();
   readonly #window: EventWindow;
+  readonly #tombstones: Tombstones;
+  readonly #stateDiff: boolean;
   #position: Position;
   #watermark: ResourceVersion;
   #settled: ResourceVersion;
   /** Of changes up to here, which are backfilled, the object before is not known. */
   readonly #listedAt: ResourceVersion;
-  #repaired: RepairedInterval[] = [];
-  /** End of the last repaired interval that was forgotten. */
-  #severedBelow: ResourceVersion = 0;
+  readonly #repaired: RepairedIntervals;
+  /** From this window entry on changes were read one by one, and everything at or below `rv` was held before. */
+  #exactFrom: { readonly first: number; readonly rv: ResourceVersion };
   #snapshot: StoreSnapshot | undefined;
   /** Called after a batch or repair has added entries at the end of the window. */
   onEntries: () => void = () => {};
   /** Called before a batch is applied that begins above the watermark, which is thereby proved complete. */
   onSettled: () => void = () => {};
 
-  constructor(schema: ObjectSchema, listing: Listing, windowBytesMax: number) {
+  constructor(schema: ObjectSchema, listing: Listing, options: WatchCacheOptions) {
+    const { windowBytesMax, tombstoneBytesMax, stateDiff, horizon = listing.rv, tombstones = [] } = options;
     this.schema = schema;
+    this.#stateDiff = stateDiff;
     this.#window = new EventWindow(windowBytesMax, listing.rv);
+    this.#exactFrom = { first: this.#window.end, rv: listing.rv };
+    this.#tombstones = new Tombstones(tombstoneBytesMax, horizon, stateDiff ? tombstones : []);
+    this.#repaired = new RepairedIntervals(horizon > listing.rv ? horizon : 0);
     this.#position = { rv: listing.rv, index: WHOLE_VERSION };
     this.#watermark = this.#settled = this.#listedAt = listing.rv;
     for (const object of listing.objects) this.#store.set(object);
@@ -127,7 +150,17 @@ export class WatchCache {
   }
 
   get bytes(): number {
-    return this.#store.bytes + this.#window.bytes;
+    return this.#store.bytes + this.#window.bytes + this.#tombstones.bytes;
+  }
+
+  /** Who holds this version, or one above it, can be told of everything that went since. */
+  get horizon(): ResourceVersion {
+    return this.#tombstones.horizon;
+  }
+
+  /** Bytes of the deletes that are remembered. */
+  get tombstoneBytes(): number {
+    return this.#tombstones.bytes;
   }
 
   get(key: string): KubeObject | undefined {
@@ -137,6 +170,11 @@ export class WatchCache {
   /** The objects as they are now, at `watermark`. Shared by all who ask between two changes. */
   snapshot(): StoreSnapshot {
     return (this.#snapshot ??= this.#store.snapshot());
+  }
+
+  /** The objects of `interest` as they are now, in key order; later changes do not disturb it. */
+  select(interest: Interest): Selection {
+    return new Selection(interest, { schema: this.schema, store: this.#store, snapshot: this.snapshot() });
   }
 
   /** Applies what is new of `batch`; throws ChainGap, and changes nothing, if it does not continue what is held. */
@@ -152,7 +190,7 @@ export class WatchCache {
         this.#settled = this.#watermark;
         this.onSettled();
       }
-      this.#put(change.type, change.object, change.frame);
+      this.#put(change, place.index);
       this.#position = place;
       this.#watermark = rv;
     }
@@ -188,12 +226,14 @@ export class WatchCache {
     for (const held of this.snapshot().range()) {
       if (listed.get(held.key)?.uid !== held.uid) this.#repairDelete(held, from);
     }
+    const deletes = this.#window.end > first;
     for (const object of changed.toSorted((a, b) => a.rv - b.rv)) {
-      this.#put(this.#store.get(object.key) === undefined ? 'ADDED' : 'MODIFIED', object, undefined);
+      const previous = this.#store.set(object, object.rv);
+      this.#push({ type: previous === undefined ? 'ADDED' : 'MODIFIED', object, previous });
     }
-    if (listing.rv > from) this.#repaired.push({ from, to: listing.rv });
-    if (this.#repaired.length > REPAIRED_INTERVALS_MAX) this.#severedBelow = this.#repaired.shift()!.to;
+    this.#repaired.add({ from, to: listing.rv }, deletes);
     this.#reach(listing.rv);
+    if (listing.rv > from || this.#window.end > first) this.#exactFrom = { first: this.#window.end, rv: listing.rv };
     this.#announce(first);
     return true;
   }
@@ -209,8 +249,7 @@ export class WatchCache {
         const previous = latest.get(object.key);
         if (type === 'DELETED') latest.delete(object.key);
         else latest.set(object.key, object);
-        const { rv } = object;
-        return new WindowEntry(this.schema.encoding, { type, rv, object, previous, frame, backfilled: true });
+        return new WindowEntry(this.schema.encoding, { type, object, previous, frame, backfilled: true });
       });
     this.#window.prepend(entries, start);
   }
@@ -220,20 +259,88 @@ export class WatchCache {
    * What left an interest before the lane's first listing is not known, so one that can be left goes no further back.
    */
   since(rv: ResourceVersion, interest: Interest): SinceResult {
-    const start = this.#window.start;
+    const { start } = this.#window;
     const known = interest.cannotBeLeft(this.schema) ? start : Math.max(start, this.#listedAt);
-    const oldest = Math.max(known, this.#severedBelow, this.#repairedAround(rv)?.to ?? 0);
-    if (rv < oldest) return { kind: 'expired', oldest };
-    return { kind: 'from', sequence: this.#window.after(rv) };
+    const oldest = Math.max(known, this.#repaired.after(rv));
+    if (rv >= oldest) return { kind: 'from', sequence: this.#window.after(rv) };
+    // A client inside a repaired interval may hold an object that came and went in it, of which there is no tombstone.
+    if (this.hasDiff(rv, interest) && !this.severed(rv)) return { kind: 'diff' };
+    return { kind: 'expired', oldest };
+  }
+
+  /**
+   * True if who was sent everything up to `rv` by this cache can go on with a `diff`. Who comes with `rv` from elsewhere
+   * can if it is not `severed` either.
+   */
+  hasDiff(rv: ResourceVersion, interest: Interest): boolean {
+    return this.#stateDiff && rv >= this.#tombstones.horizon && interest.cannotBeLeft(this.schema);
+  }
+
+  /**
+   * The newest state of every object of `interest` that changed since `rv`, and every departure, ascending, as of now:
+   * walked at leisure, later changes do not disturb it. To be asked where `since` says so.
+   */
+  diff(rv: ResourceVersion, interest: Interest): Iterator<StateEvent, void> {
+    const departed: Tombstone[] = [];
+    for (const tombstone of this.#tombstones.after(rv)) {
+      if (tombstone.born <= rv && interest.matches(new Attributes(this.schema, tombstone.object))) {
+        departed.push(tombstone);
+      }
+    }
+    return stateDiff(rv, this.select(interest), departed);
   }
 
   /** True if `rv` lies inside a repaired interval, of which only the outcome is known: nothing can continue it. */
   severed(rv: ResourceVersion): boolean {
-    return rv < this.#severedBelow || this.#repairedAround(rv) !== undefined;
+    return this.#repaired.has(rv);
   }
 
-  #repairedAround(rv: ResourceVersion): RepairedInterval | undefined {
-    return this.#repaired.find(({ from, to }) => from < rv && rv < to);
+  /**
+   * All there is, from the lowest version on from which it is held change by change. Of repaired intervals only the
+   * last one's end is told, as the horizon. When objects were created is known of those in the changes alone.
+   */
+  history(): History {
+    return this.#historyFrom(this.#exact);
+  }
+
+  /** The same without the changes: the objects as they are now. */
+  present(): History {
+    return this.#historyFrom({ first: this.#window.end, rv: this.#watermark });
+  }
+
+  /** The changes behind `position`; undefined if not all of them are held. None where it is not reached yet. */
+  changesSince(position: Position): readonly Change[] | undefined {
+    const { first, rv } = this.#exact;
+    if (position.rv < rv) return undefined;
+    if (position.rv === rv && !this.#isWhole(position)) {
+      const next = first < this.#window.end ? this.#window.at(first) : undefined;
+      if (next?.rv !== rv || position.index < next.index - 1) return undefined;
+    }
+    return changesBehind(this.#window, first, position);
+  }
+
+  get #exact(): { readonly first: number; readonly rv: ResourceVersion } {
+    const { first, start } = this.#window;
+    return first > this.#exactFrom.first ? { first, rv: Math.min(start, this.#watermark) } : this.#exactFrom;
+  }
+
+  /** True if no more events of its version can come behind `position`. */
+  #isWhole({ index }: Position): boolean {
+    return this.#stateDiff || index >= WHOLE_VERSION;
+  }
+
+  #historyFrom(from: { readonly first: number; readonly rv: ResourceVersion }): History {
+    const { objects, changes } = rewind(this.#window, this.snapshot(), from);
+    // A part of a version is no listing: whoever follows it must find a gap at that version, and resume from none below.
+    const whole = this.#position.rv > from.rv || this.#isWhole(this.#position);
+    const listing = { rv: whole ? from.rv : from.rv - 1, objects };
+    const known = this.#stateDiff ? this.#tombstones.horizon : listing.rv;
+    const horizon = Math.max(known, this.#repaired.end, whole ? 0 : from.rv);
+    const tombstones: Tombstone[] = [];
+    for (const { object, born } of this.#tombstones.after(horizon)) {
+      if (object.rv <= from.rv) tombstones.push({ object, born });
+    }
+    return { listing, tombstones, horizon, changes };
   }
 
   /** Everything up to `rv` is held whole. */
@@ -243,15 +350,29 @@ export class WatchCache {
   }
 
   #repairDelete(held: KubeObject, rv: ResourceVersion): void {
-    this.#store.delete(held.key);
-    const { encoding } = this.schema;
-    const object = { ...held, rv, bytes: withResourceVersion(encoding, held.bytes, rv) };
-    this.#window.push(new WindowEntry(encoding, { type: 'DELETED', rv, object, previous: held, repair: true }));
+    const object = { ...held, rv, bytes: withResourceVersion(this.schema.encoding, held.bytes, rv) };
+    const { born } = this.#store.delete(held.key)!;
+    this.#remember({ object, born }, true);
+    this.#push({ type: 'DELETED', object, previous: held, repair: true });
   }
 
-  #put(type: ChangeType, object: KubeObject, frame: Buffer | undefined): void {
-    const previous = type === 'DELETED' ? this.#store.delete(object.key) : this.#store.set(object);
-    this.#window.push(new WindowEntry(this.schema.encoding, { type, rv: object.rv, object, previous, frame }));
+  #put({ type, object, frame }: Change, index: number): void {
+    if (type !== 'DELETED') {
+      const previous = this.#store.set(object, type === 'ADDED' ? object.rv : undefined);
+      this.#push({ type, object, previous, frame, index });
+      return;
+    }
+    const held = this.#store.delete(object.key);
+    if (held !== undefined) this.#remember({ object, born: held.born }, false);
+    this.#push({ type, object, previous: held?.object, frame, index });
+  }
+
+  #push(change: WindowChange): void {
+    this.#window.push(new WindowEntry(this.schema.encoding, change));
+  }
+
+  #remember(tombstone: Tombstone, repair: boolean): void {
+    if (this.#stateDiff) this.#tombstones.add(tombstone, repair);
   }
 
   #announce(from: number): void {

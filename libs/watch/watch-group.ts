@@ -107,17 +107,38 @@ export class WatchGroup {
 
   /**
    * Lets go of frames whose change the window has evicted, of those that every member was sent (whoever resumes finds
-   * them in the window), and of what was joined for one write.
+   * them in the window), and of what was joined for one write. Where members can go on without every change, no more
+   * than `lagBytesMax` are kept for those that are blocked.
    */
-  trim(): void {
+  trim(lagBytesMax: number): void {
     this.#chunk = undefined;
     if (this.#log.length === 0) return;
     const { first } = this.#cache.window;
     let slowest = this.end;
-    for (const { cursor } of this.members) if (cursor < slowest) slowest = cursor;
+    let slowestAwake = this.end;
+    for (const { cursor, blocked } of this.members) {
+      if (cursor < slowest) slowest = cursor;
+      if (!blocked && cursor < slowestAwake) slowestAwake = cursor;
+    }
     let cut = Math.max(0, slowest - this.#base);
     while (cut < this.#log.length && this.#log[cut]!.sequence < first) cut++;
+    const asleep = slowestAwake - this.#base;
+    if (cut < asleep && this.#cache.hasDiff(this.#log[cut]!.rv - 1, this.interest)) {
+      cut = Math.max(cut, Math.min(this.#lastWithin(lagBytesMax), asleep));
+    }
     this.#cut(cut);
+  }
+
+  /** Place in the log of the oldest of the newest entries that have `bytesMax` together. */
+  #lastWithin(bytesMax: number): number {
+    let bytes = 0;
+    let at = this.#log.length;
+    while (at > 0) {
+      bytes += this.#log[at - 1]!.bytes.length;
+      if (bytes > bytesMax) break;
+      at--;
+    }
+    return at;
   }
 
   /** Keeps the newest `size` frames; members that lag by more are overrun. */
@@ -125,8 +146,10 @@ export class WatchGroup {
     this.#cut(this.#log.length - size);
   }
 
-  /** Changes were evicted before they could be offered: every cursor is overrun. */
-  lose(): void {
+  /** Changes above `rv` were evicted before they could be offered: every cursor is overrun. */
+  lose(rv: ResourceVersion): void {
+    this.#leave(this.#log.length);
+    for (const member of this.members) if (member.cursor === this.end) member.reachedBy(rv);
     this.#base = this.end + 1;
     this.#log = [];
     // Those that are still held are offered next.
@@ -160,9 +183,18 @@ export class WatchGroup {
 
   #cut(count: number): void {
     if (count <= 0) return;
+    this.#leave(count);
     this.#covers = Math.max(this.#covers, this.#log[count - 1]!.sequence + 1, this.#cache.window.first);
     this.#log.splice(0, count);
     this.#base += count;
+  }
+
+  /** Members that stand at one of the oldest `count` entries, which go, keep the version they were sent everything up to. */
+  #leave(count: number): void {
+    for (const member of this.members) {
+      const at = member.cursor - this.#base;
+      if (at >= 0 && at < count) member.reachedBy(this.#log[at]!.rv - 1);
+    }
   }
 
   #extend(sequence: number): void {

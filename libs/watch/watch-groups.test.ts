@@ -1,70 +1,6 @@
-import { frameBookmark, minimalBookmark } from '@dogwatch/kube/event-framer.ts';
 import { describe, expect, test } from 'vitest';
-import type { Interest } from './interest.ts';
-import { change, eventsIn, interest, pod, podSchema } from './test-objects.ts';
-import { type Change, type Listing, WatchCache } from './watch-cache.ts';
-import { WatchGroups } from './watch-groups.ts';
-import type { PumpResult, Watcher, WatchStart } from './watcher.ts';
-
-const TEMPLATE = minimalBookmark('json', 'Pod', 'v1');
-
-/** A client: takes `capacity` writes, then blocks until it is drained. */
-class Client {
-  readonly watcher: Watcher;
-  readonly wakes: { count: number };
-  capacity = Number.POSITIVE_INFINITY;
-  #received: string[] = [];
-
-  constructor(groups: WatchGroups, asked: Interest, start: WatchStart, allowBookmarks = true) {
-    const wakes = { count: 0 };
-    this.wakes = wakes;
-    this.watcher = groups.join(asked, { start, allowBookmarks, owner: { wake: () => wakes.count++ } });
-  }
-
-  pump(): PumpResult {
-    return this.watcher.pump({
-      write: (bytes) => {
-        this.#received.push(...eventsIn(bytes));
-        return --this.capacity > 0;
-      },
-    });
-  }
-
-  /** Everything received since this was last asked. */
-  received(): string[] {
-    this.pump();
-    return this.#received.splice(0);
-  }
-}
-
-class Lane {
-  readonly cache: WatchCache;
-  readonly groups: WatchGroups;
-
-  constructor(listing: Listing, windowBytes = 1024 * 1024, framesMax?: number) {
-    this.cache = new WatchCache(podSchema, listing, windowBytes);
-    this.groups = new WatchGroups(this.cache, framesMax);
-  }
-
-  change(...changes: Change[]): void {
-    this.cache.apply({ previous: this.cache.position, changes });
-  }
-
-  bookmark(quiet: boolean): void {
-    this.groups.bookmark(quiet, (rv) => frameBookmark(TEMPLATE, rv, false));
-  }
-
-  resume(asked: Interest, rv: number, allowBookmarks = true): Client {
-    const since = this.cache.since(rv, asked);
-    if (since.kind === 'expired') throw new Error(`${rv} is expired`);
-    return new Client(this.groups, asked, { kind: 'resume', sequence: since.sequence, rv }, allowBookmarks);
-  }
-
-  initial(asked: Interest, rv = this.cache.watermark): Client {
-    const end = frameBookmark(TEMPLATE, rv, true);
-    return new Client(this.groups, asked, { kind: 'initial', snapshot: this.cache.snapshot(), rv, end });
-  }
-}
+import { change, interest, pod } from './test-objects.ts';
+import { Lane } from './test-watchers.ts';
 
 describe('what a watch is sent', () => {
   test('initial events in key order with their own versions, the end bookmark, then what comes', () => {
@@ -254,7 +190,7 @@ describe('slow and young watchers', () => {
   });
 
   test('one the window has moved past is overrun, and not sent what comes after the hole', () => {
-    const lane = new Lane({ rv: 10, objects: [] }, 3_000);
+    const lane = new Lane({ rv: 10, objects: [] }, { windowBytesMax: 3_000 });
     const slow = lane.resume(interest(), 10);
     for (let rv = 11; rv < 40; rv++) lane.change(change('MODIFIED', pod('a', rv)));
     lane.groups.trim();
@@ -284,7 +220,7 @@ describe('slow and young watchers', () => {
   });
 
   test('I9: many groups of clients that do not read are overrun, not kept frames for', () => {
-    const lane = new Lane({ rv: 10, objects: [] }, 1024 * 1024, 100);
+    const lane = new Lane({ rv: 10, objects: [] }, { framesMax: 100 });
     const stuck = Array.from({ length: 50 }, (_, i) => lane.resume(interest({ labels: `app!=v${i}` }), 10));
     const reading = lane.resume(interest(), 10);
     for (let rv = 11; rv < 31; rv++) {
@@ -297,8 +233,19 @@ describe('slow and young watchers', () => {
     expect(reading.pump()).toBe('drained');
   });
 
+  test('I9: members of an interest that can be left keep their place as long as the window does', () => {
+    const lane = new Lane({ rv: 10, objects: [] }, { stateDiff: true, lagBytesMax: 500 });
+    const slow = lane.resume(interest({ labels: 'app!=x' }), 10);
+    slow.capacity = 1;
+    for (let rv = 11; rv < 31; rv++) lane.change(change('MODIFIED', pod('a', rv)));
+    slow.pump();
+    lane.groups.trim();
+    slow.capacity = 100;
+    expect(slow.received()).toHaveLength(20);
+  });
+
   test('the watches that come after such a loss are sent everything once', () => {
-    const lane = new Lane({ rv: 10, objects: [] }, 3_000);
+    const lane = new Lane({ rv: 10, objects: [] }, { windowBytesMax: 3_000 });
     const lost = lane.resume(interest(), 10);
     lane.cache.repair({ rv: 100, objects: Array.from({ length: 50 }, (_, i) => pod(`p${i}`, 20 + i)) });
     expect(lost.pump()).toBe('overrun');
@@ -310,7 +257,7 @@ describe('slow and young watchers', () => {
   });
 
   test('one batch larger than the window is read once by those who resume behind its evicted part', () => {
-    const lane = new Lane({ rv: 10, objects: [] }, 3_000);
+    const lane = new Lane({ rv: 10, objects: [] }, { windowBytesMax: 3_000 });
     lane.resume(interest(), 10);
     lane.change(...Array.from({ length: 50 }, (_, i) => change('ADDED', pod(`p${i}`, 20 + i))));
     const { start } = lane.cache.window;
@@ -320,7 +267,7 @@ describe('slow and young watchers', () => {
   });
 
   test('a repair larger than the window ends the watches rather than leave a hole', () => {
-    const lane = new Lane({ rv: 10, objects: [] }, 3_000);
+    const lane = new Lane({ rv: 10, objects: [] }, { windowBytesMax: 3_000 });
     const client = lane.resume(interest(), 10);
     lane.cache.repair({ rv: 100, objects: Array.from({ length: 50 }, (_, i) => pod(`p${i}`, 20 + i)) });
     expect(client.pump()).toBe('overrun');

@@ -2,6 +2,7 @@ import { Attributes } from '@dogwatch/kube/kube-object.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import type { WindowEntry } from './event-window.ts';
 import type { Interest } from './interest.ts';
+import { ValueIndex } from './value-index.ts';
 import type { WatchCache } from './watch-cache.ts';
 import { WatchGroup } from './watch-group.ts';
 import { Watcher, type WatcherOptions } from './watcher.ts';
@@ -9,25 +10,8 @@ import { Watcher, type WatcherOptions } from './watcher.ts';
 /** References to frames that the logs of a lane's groups may hold together, of some 64 bytes each. */
 const FRAMES_MAX = 1_000_000;
 
-/** Groups under the value they can be found by. */
-class GroupsByValue {
-  readonly #groups = new Map<string, Set<WatchGroup>>();
-
-  add(value: string, group: WatchGroup): void {
-    const set = this.#groups.get(value);
-    if (set === undefined) this.#groups.set(value, new Set([group]));
-    else set.add(group);
-  }
-
-  remove(value: string, group: WatchGroup): void {
-    const set = this.#groups.get(value);
-    if (set?.delete(group) === true && set.size === 0) this.#groups.delete(value);
-  }
-
-  get(value: string): Iterable<WatchGroup> {
-    return this.#groups.get(value) ?? [];
-  }
-}
+/** Bytes of frames kept for members that take none; at more they go on without every change, if they can. */
+const LAG_BYTES_MAX = 2 * 1024 * 1024;
 
 /**
  * The watch groups of one lane, indexed so that a change is evaluated only for groups it can concern: those of its
@@ -36,20 +20,25 @@ class GroupsByValue {
 export class WatchGroups {
   readonly #cache: WatchCache;
   readonly #framesMax: number;
+  readonly #lagBytesMax: number;
   readonly #groups = new Map<string, WatchGroup>();
-  readonly #byName = new GroupsByValue();
-  readonly #byIndexed = new GroupsByValue();
-  readonly #byNamespace = new GroupsByValue();
+  readonly #byName = new ValueIndex<WatchGroup>();
+  readonly #byIndexed = new ValueIndex<WatchGroup>();
+  readonly #byNamespace = new ValueIndex<WatchGroup>();
   readonly #touched = new Set<WatchGroup>();
   #watchers = 0;
   /** Window sequence number up to which changes were offered to the groups. */
   #offered: number;
+  /** Version up to which they were. */
+  #offeredRv: ResourceVersion;
   #bookmarkDue: ((rv: ResourceVersion) => Buffer) | undefined;
 
-  constructor(cache: WatchCache, framesMax = FRAMES_MAX) {
+  constructor(cache: WatchCache, limits: { readonly framesMax?: number; readonly lagBytesMax?: number } = {}) {
     this.#cache = cache;
-    this.#framesMax = framesMax;
+    this.#framesMax = limits.framesMax ?? FRAMES_MAX;
+    this.#lagBytesMax = limits.lagBytesMax ?? LAG_BYTES_MAX;
     this.#offered = cache.window.end;
+    this.#offeredRv = cache.watermark;
     cache.onEntries = () => {
       this.#offerUpTo(cache.window.end);
       this.#wakeTouched();
@@ -113,7 +102,7 @@ export class WatchGroups {
   trim(): void {
     let frames = 0;
     for (const group of this.#groups.values()) {
-      group.trim();
+      group.trim(this.#lagBytesMax);
       frames += group.size;
     }
     if (frames <= this.#framesMax) return;
@@ -141,13 +130,14 @@ export class WatchGroups {
     if (window.first > this.#offered) {
       // A repair larger than the whole window: what was evicted unseen ends every watch, and is never passed over.
       for (const group of this.#groups.values()) {
-        group.lose();
+        group.lose(this.#offeredRv);
         this.#touched.add(group);
       }
       this.#offered = window.first;
     }
     for (let at = this.#offered; at < to; at++) this.#offer(at, window.at(at));
     this.#offered = to;
+    this.#offeredRv = this.#cache.watermark;
   }
 
   #offer(sequence: number, entry: WindowEntry): void {
@@ -174,10 +164,9 @@ export class WatchGroups {
   }
 
   /** Each group stands in exactly one index, the most selective it has a value for. */
-  #indexFor(interest: Interest): [GroupsByValue, string] {
+  #indexFor(interest: Interest): [ValueIndex<WatchGroup>, string] {
     if (interest.name !== '') return [this.#byName, interest.name];
-    const { indexedField } = this.#cache.schema;
-    const value = indexedField === undefined ? undefined : interest.fields.exactValue(indexedField);
+    const value = interest.indexedValue(this.#cache.schema);
     return value === undefined ? [this.#byNamespace, interest.namespace] : [this.#byIndexed, value];
   }
 }

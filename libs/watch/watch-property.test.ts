@@ -48,20 +48,28 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 test('I2 I3 I5: whatever happens, what a client is sent adds up to what there is, or its watch ends', () => {
   const before = fc.array(fc.array(write, { minLength: 1, maxLength: 2 }), { minLength: 1, maxLength: 6 });
-  const windowBytesMax = fc.constantFrom(1_500, 4_000, 1_000_000);
-  let followed = 0;
+  const options = fc.record({
+    windowBytesMax: fc.constantFrom(600, 1_500, 4_000, 1_000_000),
+    tombstoneBytesMax: fc.constantFrom(0, 1_000, 3_000, 1_000_000),
+    stateDiff: fc.boolean(),
+    lagBytesMax: fc.constantFrom(200, 600, 1_000_000),
+  });
+  const count = { followed: 0, diffed: 0 };
   fc.assert(
     fc.property(
       before,
-      windowBytesMax,
+      options,
       fc.array(step, { maxLength: 80, size: 'max', minLength: 20 }),
-      (commits, bytes, steps) => {
-        const lane = new TestLane(commits, bytes);
+      (commits, limits, steps) => {
+        const lane = new TestLane(commits, limits);
         for (const next of steps) lane.run(next);
-        followed += lane.finish();
+        const { followed, diffed } = lane.finish();
+        count.followed += followed;
+        count.diffed += diffed;
       },
     ),
     { numRuns: 400 },
   );
-  expect(followed, 'watches that were followed to their end').toBeGreaterThan(400);
+  expect(count.followed, 'watches that were followed to their end').toBeGreaterThan(400);
+  expect(count.diffed, 'of them with states instead of every change').toBeGreaterThan(100);
 });

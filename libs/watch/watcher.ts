@@ -1,8 +1,7 @@
 import type { KubeObject } from '@dogwatch/kube/kube-object.ts';
-import { Attributes } from '@dogwatch/kube/kube-object.ts';
 import { frameEvent } from '@dogwatch/kube/event-framer.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
-import type { StoreSnapshot } from './object-store.ts';
+import type { StateEvent } from './state-diff.ts';
 import type { WatchCache } from './watch-cache.ts';
 import type { WatchGroup } from './watch-group.ts';
 
@@ -11,32 +10,38 @@ export interface Sink {
   write(bytes: Buffer): boolean;
 }
 
-/** Who drives a watcher: told when there is something to send. */
+/** Who drives a watcher. */
 export interface WatcherOwner {
+  /** There is something to send. */
   wake(): void;
+  /** It could not be sent every change, and goes on with the newest states instead. */
+  conflated(): void;
 }
 
 export type PumpResult = 'drained' | 'blocked' | 'overrun';
 
-const INITIAL_CHUNK_BYTES = 16 * 1024;
+const STATE_CHUNK_BYTES = 16 * 1024;
 
-/** The initial events of one watcher: a snapshot walked at the pace of its socket. */
-interface InitialEvents {
-  readonly objects: Iterator<KubeObject, void>;
-  /** The annotated bookmark that ends them, if the client asked for one. */
+/** State that one watcher is sent before the group's log: walked at the pace of its socket. */
+interface State {
+  readonly events: Iterator<StateEvent, void>;
+  /** The annotated bookmark that ends initial events, if the client asked for one. */
   readonly end: Buffer | undefined;
+  /** Who was sent it holds everything up to here. */
+  readonly rv: ResourceVersion;
 }
 
-/** Start of a watch: with the objects of a snapshot first, or after a version the client holds. */
+/** Start of a watch: with the objects first, after a version the client holds, or with what changed since it. */
 export type WatchStart =
   | {
       readonly kind: 'initial';
-      readonly snapshot: StoreSnapshot;
-      /** Version the snapshot is complete up to. */
+      readonly objects: Iterable<KubeObject>;
+      /** Version the objects are complete up to. */
       readonly rv: ResourceVersion;
       readonly end: Buffer | undefined;
     }
-  | { readonly kind: 'resume'; readonly sequence: number; readonly rv: ResourceVersion };
+  | { readonly kind: 'resume'; readonly sequence: number; readonly rv: ResourceVersion }
+  | { readonly kind: 'diff'; readonly events: Iterator<StateEvent, void>; readonly rv: ResourceVersion };
 
 export interface WatcherOptions {
   readonly start: WatchStart;
@@ -56,10 +61,11 @@ export class Watcher {
   #floor: ResourceVersion;
   readonly #allowBookmarks: boolean;
   #cursor: number;
-  #initial: InitialEvents | undefined;
+  #state: State | undefined;
   #sent: ResourceVersion;
   /** Version of the last bookmark sent, or the version the watch began at. */
   #vouched: ResourceVersion;
+  #blocked = false;
   /** Frames sent. */
   frames = 0;
 
@@ -70,12 +76,9 @@ export class Watcher {
     this.#floor = start.rv > cache.watermark ? start.rv : 0;
     this.#sent = this.#vouched = start.rv;
     this.#allowBookmarks = allowBookmarks;
-    if (start.kind === 'initial') {
-      this.#initial = { objects: selected(cache, group, start.snapshot), end: start.end };
-      this.#cursor = group.end;
-    } else {
-      this.#cursor = group.indexFrom(start.sequence);
-    }
+    this.#cursor = start.kind === 'resume' ? group.indexFrom(start.sequence) : group.end;
+    if (start.kind === 'initial') this.#state = { events: added(start.objects), end: start.end, rv: start.rv };
+    else if (start.kind === 'diff') this.#state = { events: start.events, end: undefined, rv: cache.settled };
   }
 
   /** Index in the group's log of what is sent next. */
@@ -85,18 +88,35 @@ export class Watcher {
 
   /** True if everything in the log was sent. */
   get atEnd(): boolean {
-    return this.#initial === undefined && this.#cursor === this.group.end;
+    return this.#state === undefined && this.#cursor === this.group.end;
   }
 
-  /** Version of the last event or bookmark sent, or the version the watch began at. */
+  /** Everything up to this version was sent, or held already when the watch began, once its first state is sent. */
   get sent(): ResourceVersion {
     return this.#sent;
   }
 
+  /** True if the sink took no more the last time. */
+  get blocked(): boolean {
+    return this.#blocked;
+  }
+
+  /** Everything in the log up to the cursor lies at or below `rv`, and what follows above: so far it was sent. */
+  reachedBy(rv: ResourceVersion): void {
+    this.#sent = Math.max(this.#sent, rv);
+  }
+
   /** Sends what the sink takes. 'overrun': what comes next is not known (any more), the watch must end. */
   pump(sink: Sink): PumpResult {
-    while (this.#initial !== undefined) {
-      const bytes = this.#nextInitial(this.#initial);
+    let result = this.#send(sink);
+    while (result === 'overrun' && this.#conflate()) result = this.#send(sink);
+    this.#blocked = result === 'blocked';
+    return result;
+  }
+
+  #send(sink: Sink): PumpResult {
+    while (this.#state !== undefined) {
+      const bytes = this.#nextState(this.#state);
       if (bytes.length > 0 && !sink.write(bytes)) return 'blocked';
     }
     const { group } = this;
@@ -111,6 +131,17 @@ export class Watcher {
     }
     if (this.#floor < this.#cache.watermark) this.#floor = 0;
     return 'drained';
+  }
+
+  /** Goes on with the newest state of what changed since the last it was sent, if its interest allows that. */
+  #conflate(): boolean {
+    const { group } = this;
+    if (this.#severed || !this.#cache.hasDiff(this.#sent, group.interest)) return false;
+    const events = this.#cache.diff(this.#sent, group.interest);
+    this.#state = { events, end: undefined, rv: this.#cache.settled };
+    this.#cursor = group.end;
+    this.owner.conflated();
+    return true;
   }
 
   /**
@@ -146,17 +177,20 @@ export class Watcher {
     return bytes;
   }
 
-  #nextInitial({ objects, end }: InitialEvents): Buffer {
+  #nextState({ events, end, rv }: State): Buffer {
     const parts: Buffer[] = [];
     let length = 0;
-    while (length < INITIAL_CHUNK_BYTES) {
-      const { value, done } = objects.next();
+    while (length < STATE_CHUNK_BYTES) {
+      const { value, done } = events.next();
       if (done === true) {
-        this.#initial = undefined;
+        this.#state = undefined;
+        this.#sent = Math.max(this.#sent, rv);
         if (end !== undefined) parts.push(end);
         break;
       }
-      const frame = frameEvent(this.group.encoding, 'ADDED', value!.bytes);
+      const { type, object } = value!;
+      const frame = frameEvent(this.group.encoding, type, object.bytes);
+      this.#sent = Math.max(this.#sent, object.rv);
       this.frames++;
       parts.push(frame);
       length += frame.length;
@@ -165,12 +199,6 @@ export class Watcher {
   }
 }
 
-function* selected(cache: WatchCache, group: WatchGroup, snapshot: StoreSnapshot): Generator<KubeObject, void> {
-  const { interest } = group;
-  const named = interest.name !== '' && interest.keyPrefix !== '';
-  const prefix = named ? interest.keyPrefix + interest.name : interest.keyPrefix;
-  for (const object of snapshot.range(prefix)) {
-    if (named && object.name !== interest.name) return;
-    if (interest.matches(new Attributes(cache.schema, object))) yield object;
-  }
+function* added(objects: Iterable<KubeObject>): Generator<StateEvent, void> {
+  for (const object of objects) yield { type: 'ADDED', object };
 }

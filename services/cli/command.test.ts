@@ -1,6 +1,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fanoutOptions } from '@dogwatch/cluster/fanout-config.ts';
+import { ingestOptions } from '@dogwatch/cluster/ingest-config.ts';
+import { localOptions } from '@dogwatch/cluster/local-config.ts';
+import { shardOptions } from '@dogwatch/cluster/shard-config.ts';
+import { statusOptions } from '@dogwatch/cluster/status-config.ts';
 import { version } from '@dogwatch/process/version.ts';
 import { sidecarOptions } from '@dogwatch/sidecar/config.ts';
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -27,7 +32,9 @@ describe('help', () => {
   test.each([[[]], [['help']], [['--help']], [['-h']]])('%j lists the commands', async (argv) => {
     const { exitCode, out, err } = await run(argv);
     expect([exitCode, err]).toEqual([0, '']);
-    expect(out).toMatch(/^dogwatch \d[^]*Usage: dogwatch COMMAND[^]*\n {2}sidecar [^]*\n {2}config [^]*\n {2}version /);
+    expect(out).toMatch(/^dogwatch \d[^]*Usage: dogwatch COMMAND/);
+    const listed = [...out.matchAll(/^ {2}([a-z]+) /gm)].map(([, name]) => name);
+    expect(listed).toEqual(['sidecar', 'ingest', 'shard', 'fanout', 'cluster', 'status', 'config', 'version', 'help']);
   });
 
   test.each([[['help', 'sidecar']], [['sidecar', '--help']], [['sidecar', '--secure-port=1', '-h']]])(
@@ -39,6 +46,20 @@ describe('help', () => {
       expect(runSidecar).not.toHaveBeenCalled();
     },
   );
+
+  test.each([
+    [['help', 'ingest'], ingestOptions],
+    [['help', 'shard'], shardOptions],
+    [['fanout', '--help'], fanoutOptions],
+    [['cluster', 'up', '--help'], localOptions],
+    [['help', 'status'], statusOptions],
+  ])('%j lists every option', async (argv, table) => {
+    const { exitCode, out } = await run(argv);
+    expect(exitCode).toBe(0);
+    const listed = [...out.matchAll(/^ {2}--?([\w-]+)/gm)].map(([, name]) => name);
+    expect(listed).toEqual(Object.keys(table));
+    expect(Math.max(...out.split('\n').map((line) => line.length))).toBeLessThanOrEqual(110);
+  });
 
   test('the summary of every command is next to its name', async () => {
     expect((await run(['help', 'config'])).out).toContain('Usage: dogwatch config view');
@@ -60,6 +81,17 @@ describe('bad input is one line on standard error and exit code 2', () => {
     [['version', 'now'], 'unexpected argument "now" after "dogwatch version"'],
     [['config'], 'unknown config command; use "dogwatch config view"'],
     [['config', 'view', '--nope'], 'unknown flag --nope; see --help for the known ones'],
+    [['config', 'view', 'sidecr'], 'no options of "sidecr" to view; use one of sidecar, ingest, shard, fanout'],
+    [['ingest'], '--nats-servers=HOST:PORT,... is missing; DOGWATCH_NATS_SERVERS can say it as well'],
+    [['status'], '--nats-servers=HOST:PORT,... is missing; DOGWATCH_NATS_SERVERS can say it as well'],
+    [['status', '-o=xml', '--nats-servers=a:1'], '-o: "xml" is not one of table, json'],
+    [['cluster'], 'unknown cluster command; use "dogwatch cluster up --local"'],
+    [['cluster', 'down'], 'unknown cluster command; use "dogwatch cluster up --local"'],
+    [['cluster', 'up'], '"dogwatch cluster up" needs --local; on Kubernetes, install the chart in helm/dogwatch'],
+    [
+      ['cluster', 'up', '--local', `--nats-server-bin=${dir}/nats-server`],
+      `--nats-server-bin: cannot read ${dir}/nats-server: no such file`,
+    ],
     [['sidecar', '--secure-prt=1'], 'unknown flag --secure-prt; did you mean --secure-port?'],
     [['sidecar', '--tls-cert-file=a'], '--tls-cert-file and --tls-private-key-file go together; give the key too'],
     [['sidecar', `--client-ca-file=${dir}/no.crt`], `--client-ca-file: cannot read ${dir}/no.crt: no such file`],
@@ -88,6 +120,24 @@ test('config view shows the value and the source of every option', async () => {
       ['bind-address', '0.0.0.0', 'default'],
     ]),
   );
+});
+
+test.each([
+  ['ingest', ingestOptions],
+  ['shard', shardOptions],
+  ['fanout', fanoutOptions],
+])('config view %s shows its options, required or not', async (name, table) => {
+  const { exitCode, out } = await run(['config', 'view', name, '--nats-prefix=mine'], { HOME: dir });
+  expect(exitCode).toBe(0);
+  const rows = out.trimEnd().split('\n');
+  expect(rows.map((row) => row.split(' ')[0])).toEqual(['OPTION', ...Object.keys(table)]);
+  expect(rows).toEqual(expect.arrayContaining([expect.stringMatching(/^nats-prefix +mine +flag$/)]));
+});
+
+test('the environment may be shared by all commands', async () => {
+  const env = { HOME: dir, DOGWATCH_NATS_SERVERS: 'nats:4222', DOGWATCH_DATA_DIR: '/data', DOGWATCH_O: 'json' };
+  expect(await run(['config', 'view'], env)).toMatchObject({ exitCode: 0, err: '' });
+  expect(await run(['config', 'view'], { ...env, DOGWATCH_DATADIR: '/data' })).toMatchObject({ exitCode: 2 });
 });
 
 describe('sidecar', () => {

@@ -140,13 +140,12 @@ export class ApiHandler {
   /** Undefined where dogwatch itself may not read the resource: then only upstream can serve it. */
   async #acquire({
     lane,
-  }: {
-    lane: WatchPlan['lane'];
-  }): Promise<Awaited<ReturnType<LaneSource['acquire']>> | undefined> {
+    interest,
+  }: Pick<WatchPlan, 'lane' | 'interest'>): Promise<Awaited<ReturnType<LaneSource['acquire']>> | undefined> {
     const key = laneKey(lane);
     if (this.#unreadable.get(key) === true) return undefined;
     try {
-      return await this.#deps.lanes.acquire(lane);
+      return await this.#deps.lanes.acquire(lane, interest);
     } catch (error) {
       const code = error instanceof StatusError ? (error.status.code ?? 500) : 0;
       if (code < 400 || code >= 500 || code === 429) throw error;

@@ -41,6 +41,16 @@ export function registerFanoutMetrics(
       for (const [reason, count] of watches.ended) family.labels({ reason }).value = count;
     },
   });
+  metrics.counter({
+    name: 'watch_conflations_total',
+    help: 'Times a watch was sent the newest states instead of every change, because its client was slow',
+    collect: (family) => void (family.labels({}).value = watches.conflations),
+  });
+  metrics.counter({
+    name: 'watch_state_diffs_total',
+    help: 'Watches that began with the newest states instead of every change, because they were away for long',
+    collect: (family) => void (family.labels({}).value = watches.stateDiffs),
+  });
   metrics.gauge({
     name: 'client_connections',
     help: 'Open connections of clients',

@@ -42,6 +42,8 @@ export interface FanoutConfig {
 /** The API edge as a service: TLS server, rights, watches and the reverse proxy. */
 export interface Fanout extends Service {
   readonly listening: HttpServer['listening'];
+  /** For `dogwatch status`. */
+  status(): Readonly<Record<string, unknown>>;
 }
 
 /** Builds the edge; nothing listens until it runs. Rejects if the client CA file is of no use. */
@@ -65,6 +67,7 @@ export async function createFanout(deps: FanoutDependencies, config: FanoutConfi
   registerFanoutMetrics(metrics, { watches, server });
   return {
     listening: server.listening,
+    status: () => ({ watches: watches.size, connections: server.connectionCount }),
     // GOAWAY goes out first, then each watch ends behind a last bookmark, and then the connections.
     run: (signal) => runAll([[server, watches]], signal),
   };

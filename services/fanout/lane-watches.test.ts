@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Interest } from '@dogwatch/watch/interest.ts';
 import { change, interest, pod } from '@dogwatch/watch/test-objects.ts';
-import { WatchCache } from '@dogwatch/watch/watch-cache.ts';
 import type { WatchStart } from '@dogwatch/watch/watcher.ts';
 import { LaneWatches } from './lane-watches.ts';
 import { Pumps } from './pumps.ts';
@@ -23,7 +22,7 @@ function started(view = new TestLaneView()) {
   });
   const resume = (rv: number, asked: Interest = interest(), allowBookmarks = true) => {
     const since = view.cache.since(rv, asked);
-    if (since.kind === 'expired') throw new Error('expired');
+    if (since.kind !== 'from') throw new Error(since.kind);
     return open({ kind: 'resume', sequence: since.sequence, rv }, asked, allowBookmarks);
   };
   const open = (start: WatchStart, asked: Interest, allowBookmarks: boolean) => {
@@ -80,8 +79,8 @@ describe('delivery', () => {
   });
 
   test('one that the window moved past ends cleanly (W10), without a bookmark', async () => {
-    const { view, watches, ended, resume } = started(new TestLaneView(10, [], 3_000));
-    const { client } = resume(10);
+    const { view, watches, ended, resume } = started(new TestLaneView(10, [], { windowBytesMax: 3_000 }));
+    const { client } = resume(10, interest({ labels: 'app!=x' }));
     client.capacity = 1;
     for (let rv = 11; rv < 60; rv++) {
       view.change(change('MODIFIED', pod('a', rv)));
@@ -94,6 +93,23 @@ describe('delivery', () => {
     expect(client.ended).toBe(true);
     expect(ended).toEqual(['overrun']);
     expect(watches.size).toBe(0);
+  });
+
+  test('one that cannot be left goes on with the newest states instead, and is counted', async () => {
+    const { view, watches, ended, pumps, resume } = started(new TestLaneView(10, [], { windowBytesMax: 3_000 }));
+    const { client } = resume(10);
+    client.capacity = 1;
+    for (let rv = 11; rv < 60; rv++) {
+      view.change(change('MODIFIED', pod('a', rv)));
+      if (rv === 11) await turn();
+    }
+    watches.tick();
+    client.drain();
+    await turn();
+    view.change(change('MODIFIED', pod('a', 60)));
+    await turn();
+    expect(client.events).toEqual(['ADDED a@11', 'MODIFIED a@59', 'MODIFIED a@60']);
+    expect([ended, pumps.conflations, pumps.delivered]).toEqual([[], 1, 3]);
   });
 });
 
@@ -157,7 +173,7 @@ describe('the end of a lane', () => {
     view.change(change('ADDED', pod('a', 11)));
     await turn();
     view.end('expired');
-    view.cache = new WatchCache(view.facts.schema, { rv: 5, objects: [] }, 1_000_000);
+    view.cache = new TestLaneView(5).cache;
     expect(client.events).toEqual(['ADDED a@11', 'ERROR 410']);
     expect(client.ended).toBe(true);
     expect(ended).toEqual(['expired']);

@@ -78,6 +78,7 @@ export class LaneWatches {
       this.#groups = new WatchGroups(this.#cache);
       this.#bookmark = undefined;
     }
+    if (options.start.kind === 'diff') this.pumps.stateDiffs++;
     this.#streams.add(stream);
     stream.begin(this.#groups.join(interest, { ...options, owner: stream }));
   }

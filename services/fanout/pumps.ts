@@ -14,6 +14,10 @@ export class Pumps {
   #scheduled = false;
   /** Frames handed to sockets since the start. */
   delivered = 0;
+  /** Times a watch went on with the newest states, because its client had not taken every change in time. */
+  conflations = 0;
+  /** Watches that began with the newest states, because not every change since their version is held. */
+  stateDiffs = 0;
 
   add(stream: WatchStream): void {
     this.#ready.push(stream);

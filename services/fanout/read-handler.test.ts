@@ -47,7 +47,10 @@ describe('LIST', () => {
     ['/api/v1/namespaces/other/pods?resourceVersion=0', ['c']],
     ['/api/v1/pods?resourceVersion=0&labelSelector=app%3Dweb', ['a', 'c']],
     ['/api/v1/pods?resourceVersion=0&fieldSelector=spec.nodeName%3Dn1', ['a']],
+    ['/api/v1/namespaces/other/pods?resourceVersion=0&fieldSelector=spec.nodeName%3Dn1', []],
+    ['/api/v1/pods?resourceVersion=0&fieldSelector=spec.nodeName%3D', ['b', 'c']],
     ['/api/v1/pods?resourceVersion=0&fieldSelector=metadata.name%3Db', ['b']],
+    ['/api/v1/namespaces/default/pods?resourceVersion=0&fieldSelector=metadata.name%3Db', ['b']],
     // L16: empty, never null.
     ['/api/v1/namespaces/none/pods?resourceVersion=0', []],
     ['/api/v1/namespaces/oth/pods?resourceVersion=0', []],

@@ -1,4 +1,3 @@
-import { Attributes } from '@dogwatch/kube/kube-object.ts';
 import { frameList } from '@dogwatch/kube/list-framer.ts';
 import { StatusError, notFound, tooLargeResourceVersion } from '@dogwatch/kube/status.ts';
 import type { LaneView } from '@dogwatch/watch/lane-view.ts';
@@ -26,9 +25,7 @@ export async function answerList(exchange: Exchange, plan: ListPlan, view: LaneV
   await waitUntilFresh(view, plan.freshness);
   const { interest, lane } = plan;
   const objects: Buffer[] = [];
-  for (const object of view.cache.snapshot().range(interest.keyPrefix)) {
-    if (interest.matches(new Attributes(view.facts.schema, object))) objects.push(object.bytes);
-  }
+  for (const { bytes } of view.cache.select(interest)) objects.push(bytes);
   const { apiVersion, layout, listKind: kind } = view.facts;
   const head = { kind, apiVersion, layout, resourceVersion: view.cache.watermark };
   writeAll(

@@ -3,12 +3,13 @@ import type { KubeObject } from '@dogwatch/kube/kube-object.ts';
 import type { Lane } from '@dogwatch/kube/lane.ts';
 import type { LaneEnd, LaneFacts, LaneView } from '@dogwatch/watch/lane-view.ts';
 import { podSchema } from '@dogwatch/watch/test-objects.ts';
-import { type Change, WatchCache } from '@dogwatch/watch/watch-cache.ts';
+import { type Change, WatchCache, type WatchCacheOptions } from '@dogwatch/watch/watch-cache.ts';
 
 export const PODS: Lane = { group: '', version: 'v1', resource: 'pods', encoding: 'json', view: 'object' };
 
 /** A lane by hand: the test says what it reads, and when it is proved fresh. */
 export class TestLaneView implements LaneView {
+  readonly key = 'test';
   readonly lane = PODS;
   readonly facts: LaneFacts = {
     schema: podSchema,
@@ -35,8 +36,9 @@ export class TestLaneView implements LaneView {
   readonly #listeners = new Set<(end: LaneEnd) => void>();
   readonly #waiting: { rv: number; resolve: (reached: boolean) => void }[] = [];
 
-  constructor(rv = 10, objects: readonly KubeObject[] = [], windowBytes = 1_000_000) {
-    this.cache = new WatchCache(podSchema, { rv, objects }, windowBytes);
+  constructor(rv = 10, objects: readonly KubeObject[] = [], limits: Partial<WatchCacheOptions> = {}) {
+    const options = { windowBytesMax: 1_000_000, tombstoneBytesMax: 1_000_000, stateDiff: true, ...limits };
+    this.cache = new WatchCache(podSchema, { rv, objects }, options);
     this.proof = Promise.resolve(rv);
   }
 

@@ -122,14 +122,42 @@ describe('without them', () => {
   });
 
   test('W8: a version that the window has passed is a 410 in the stream', async () => {
-    const view = new TestLaneView(10, [], 2_000);
+    const view = new TestLaneView(10, [], { windowBytesMax: 2_000 });
     for (let rv = 11; rv < 40; rv++) view.change(change('MODIFIED', pod('a', rv)));
-    const { exchange, outcome, events } = asked(view, 'watch=true&resourceVersion=11');
+    const { exchange, outcome, events } = asked(view, 'watch=true&resourceVersion=11&labelSelector=app%21%3Dx');
     expect((await outcome).kind).toBe('gone');
     expect(events).toEqual(['ERROR 410']);
     expect(exchange.client.text).toContain(`too old resource version: 11 (${view.cache.window.start})`);
     expect(exchange.client.ended).toBe(true);
     expect(view.backfills).toEqual([]);
+  });
+});
+
+describe('from below the window', () => {
+  function passed(limits = {}): TestLaneView {
+    const view = new TestLaneView(10, [pod('a', 3), pod('gone', 4)], { windowBytesMax: 2_000, ...limits });
+    view.change(change('DELETED', pod('gone', 11)), change('ADDED', pod('b', 12)));
+    for (let rv = 13; rv < 40; rv++) view.change(change('MODIFIED', pod('a', rv)));
+    return view;
+  }
+
+  test('the state and what went since, then what comes', async () => {
+    const view = passed();
+    const { outcome, events, watches } = asked(view, 'watch=true&resourceVersion=10');
+    expect((await outcome).kind).toBe('open');
+    view.change(change('ADDED', pod('c', 40)));
+    await turns();
+    expect(events).toEqual(['DELETED gone@11', 'ADDED b@12', 'MODIFIED a@39', 'ADDED c@40']);
+    expect(watches.pumps.stateDiffs).toBe(1);
+    expect(view.backfills).toEqual([]);
+  });
+
+  test('W8: where a delete was forgotten, or every change counts, it is a 410', async () => {
+    for (const view of [passed({ tombstoneBytesMax: 0 }), passed({ stateDiff: false })]) {
+      const { outcome, events } = asked(view, 'watch=true&resourceVersion=10');
+      await outcome;
+      expect(events).toEqual(['ERROR 410']);
+    }
   });
 });
 

@@ -9,6 +9,7 @@ import {
 } from '@dogwatch/kube/status.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import type { LaneView } from '@dogwatch/watch/lane-view.ts';
+import type { SinceResult } from '@dogwatch/watch/watch-cache.ts';
 import type { WatchStart } from '@dogwatch/watch/watcher.ts';
 import type { Exchange } from './exchange.ts';
 import type { LaneWatches } from './lane-watches.ts';
@@ -84,14 +85,14 @@ function startAt(plan: WatchPlan, view: LaneView, rv: ResourceVersion): WatchSta
   const { cache, bookmark } = view;
   if (plan.start === 'recent') return { kind: 'resume', sequence: cache.window.end, rv };
   const end = plan.endBookmark ? frameBookmark(bookmark, rv, true) : undefined;
-  return { kind: 'initial', snapshot: cache.snapshot(), rv, end };
+  return { kind: 'initial', objects: cache.select(plan.interest), rv, end };
 }
 
 async function resume(plan: WatchPlan, view: LaneView, attach: (start: Start) => void): Promise<boolean> {
   const { interest } = plan;
   const rv = plan.freshness.kind === 'not-older-than' ? plan.freshness.rv : 0;
   let since = view.cache.since(rv, interest);
-  // Nothing was evicted: it is from before the lane was opened, as after a restart, or from an interval that a repair
+  // Neither every change nor the state since then is held. Nothing was evicted: it is from before the lane was opened, as after a restart, or from an interval that a repair
   // passed over. Upstream may still hold what is missing here.
   if (since.kind === 'expired' && view.cache.window.complete) {
     if (!interest.cannotBeLeft(view.facts.schema) || view.cache.severed(rv)) return true;
@@ -99,9 +100,23 @@ async function resume(plan: WatchPlan, view: LaneView, attach: (start: Start) =>
     if (filled === undefined) return true;
     if (filled) since = view.cache.since(rv, interest);
   }
-  if (since.kind === 'from') attach({ kind: 'start', start: { kind: 'resume', sequence: since.sequence, rv } });
-  else attach({ kind: 'error', status: tooOldToWatch(String(rv), since.oldest + 1) });
+  attach(continuation(view, plan, { since, rv }));
   return false;
+}
+
+function continuation(
+  { cache }: LaneView,
+  { interest }: WatchPlan,
+  { since, rv }: { since: SinceResult; rv: ResourceVersion },
+): Start {
+  switch (since.kind) {
+    case 'from':
+      return { kind: 'start', start: { kind: 'resume', sequence: since.sequence, rv } };
+    case 'diff':
+      return { kind: 'start', start: { kind: 'diff', events: cache.diff(rv, interest), rv } };
+    case 'expired':
+      return { kind: 'error', status: tooOldToWatch(String(rv), since.oldest + 1) };
+  }
 }
 
 /** Undefined where upstream did not give its history to dogwatch in time: then the client has to ask for it itself. */

@@ -59,6 +59,10 @@ export class WatchStream implements WatcherOwner {
     this.#lane.pumps.add(this);
   }
 
+  conflated(): void {
+    this.#lane.pumps.conflations++;
+  }
+
   /** Called by the pump once a turn. */
   pump(): void {
     this.#queued = false;

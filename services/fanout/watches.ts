@@ -1,6 +1,5 @@
 import { once } from 'node:events';
 import type { ApiRequest } from '@dogwatch/kube/api-request.ts';
-import { laneKey } from '@dogwatch/kube/lane.ts';
 import { StatusError, tooManyRequests } from '@dogwatch/kube/status.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
@@ -79,6 +78,16 @@ export class Watches {
     return this.#pumps.delivered;
   }
 
+  /** Times a watch went on with the newest states, because its client had not taken every change in time. */
+  get conflations(): number {
+    return this.#pumps.conflations;
+  }
+
+  /** Watches that began with the newest states, because not every change since their version is held. */
+  get stateDiffs(): number {
+    return this.#pumps.stateDiffs;
+  }
+
   /**
    * The watches of an acquired lane. They keep the lane while one is open or about to be, so the caller's own hold on
    * it is taken over, and the watches must be held (`LaneWatches.hold`) in the same turn. Throws StatusError (429) once
@@ -89,7 +98,7 @@ export class Watches {
       lane.release();
       throw new StatusError(tooManyRequests('dogwatch is shutting down, please try again later', 1));
     }
-    const key = laneKey(lane.view.lane);
+    const { key } = lane.view;
     const held = this.#lanes.get(key);
     if (held?.watches.view === lane.view) {
       lane.release();

@@ -4,19 +4,18 @@ import { createFakeClock } from '@dogwatch/process/fake-clock.ts';
 import { change, pod } from '@dogwatch/watch/test-objects.ts';
 import { createCounters } from './counters.ts';
 import { Fence } from './fence.ts';
-import { Publisher } from './publisher.ts';
-import { Follower, POD_TYPE, silent } from './test-lane.ts';
+import { Follower, POD_TYPE, leadingPublisher, silent } from './test-lane.ts';
 import { PODS, type TestRequest, type TestStream, TestUpstream, turns, until, rejection } from './test-upstream.ts';
 
 function started(rv = 10) {
   const bus = new MemoryBus();
   const clock = createFakeClock();
   const upstream = new TestUpstream();
-  const publisher = new Publisher(bus, 't');
+  const publisher = leadingPublisher(bus);
   const follower = new Follower(bus, 't');
   const counters = createCounters();
   const abort = new AbortController();
-  publisher.listing({ ...POD_TYPE, bookmark: undefined, warnings: [] }, { rv, objects: [pod('a', 5)] }, true);
+  void publisher.listing({ ...POD_TYPE, bookmark: undefined, warnings: [] }, { rv, objects: [pod('a', 5)] }, true);
   const fence = new Fence({ upstream, lane: PODS, publisher, clock, log: silent, counters, signal: abort.signal });
   onTestFinished(async () => {
     abort.abort();
@@ -166,7 +165,7 @@ describe('a quiet lane', () => {
     await turns();
     expect(lane.publisher.rv).toBe(10);
     // Else this listing would look like a history that went backwards.
-    lane.publisher.listing({ ...POD_TYPE, bookmark: undefined, warnings: [] }, { rv: 30, objects: [] }, false);
+    void lane.publisher.listing({ ...POD_TYPE, bookmark: undefined, warnings: [] }, { rv: 30, objects: [] }, false);
     expect(lane.follower.seen).not.toContain('listing 2');
   });
 
@@ -174,7 +173,7 @@ describe('a quiet lane', () => {
     const lane = started();
     await probed(lane, 15);
     const { stream } = await verification(lane);
-    lane.publisher.listing({ ...POD_TYPE, bookmark: undefined, warnings: [] }, { rv: 4, objects: [] }, true);
+    void lane.publisher.listing({ ...POD_TYPE, bookmark: undefined, warnings: [] }, { rv: 4, objects: [] }, true);
     stream.bookmark(40);
     await turns();
     await lane.clock.advanceAsync(100);

@@ -7,6 +7,7 @@ import type { Discovery, ResourceInfo } from '@dogwatch/upstream/discovery.ts';
 import { trackOf } from '@dogwatch/watch/partition.ts';
 import { pod } from '@dogwatch/watch/test-objects.ts';
 import { Ingest } from './ingest.ts';
+import { SoloReigns } from './reigns.ts';
 import { silent } from './test-lane.ts';
 import { PODS, TestUpstream, turns, until, rejection } from './test-upstream.ts';
 
@@ -20,7 +21,9 @@ function started(maxLanes = 10) {
   const metrics = createMetrics();
   const lookup = { answer: (): Promise<ResourceInfo | undefined> => Promise.resolve(INFO) };
   const discovery = { lookup: () => lookup.answer() } as unknown as Discovery;
-  const ingest = new Ingest({ bus, upstream, discovery, clock, log: silent, metrics, random: () => 1 }, { maxLanes });
+  const reigns = new SoloReigns();
+  const deps = { bus, upstream, discovery, reigns, clock, log: silent, metrics, random: () => 1 };
+  const ingest = new Ingest(deps, { maxLanes });
   const abort = new AbortController();
   const running = ingest.run(abort.signal);
   const envelopes: Envelope[] = [];
@@ -124,7 +127,7 @@ describe('closing a lane', () => {
   test('of a resource that is gone tells the followers, who may open it at once', async () => {
     const at = started();
     (await opened(at)).error(404);
-    let again: Promise<void> | undefined;
+    let again: Promise<unknown> | undefined;
     at.bus.follow(trackOf(PODS), ({ kind }) => {
       if (kind === 'end') again = at.bus.request('open', { lane: PODS });
     });

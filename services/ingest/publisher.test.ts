@@ -4,7 +4,7 @@ import { MemoryBus } from '@dogwatch/bus/memory-bus.ts';
 import type { LaneFacts } from '@dogwatch/watch/lane-view.ts';
 import { change, pod, podSchema } from '@dogwatch/watch/test-objects.ts';
 import { WatchCache } from '@dogwatch/watch/watch-cache.ts';
-import { Publisher } from './publisher.ts';
+import { leadingPublisher } from './test-lane.ts';
 import { turns } from './test-upstream.ts';
 
 const FACTS = { schema: podSchema, kind: 'Pod', apiVersion: 'v1', listKind: 'PodList' } as LaneFacts;
@@ -16,12 +16,13 @@ function started(rv = 10, objects = [pod('a', 1), pod('b', 2), pod('c', 3)]) {
   let cache: WatchCache | undefined;
   bus.follow('t', (envelope) => {
     envelopes.push(envelope);
-    if (envelope.kind === 'listing') cache = new WatchCache(podSchema, envelope.listing, 1_000_000);
+    const limits = { windowBytesMax: 1_000_000, tombstoneBytesMax: 0, stateDiff: false };
+    if (envelope.kind === 'listing') cache = new WatchCache(podSchema, envelope.listing, limits);
     else if (envelope.kind === 'batch') cache!.apply(envelope.batch);
     else if (envelope.kind === 'watermark') cache!.advance(envelope.rv, envelope.previous);
   });
-  const publisher = new Publisher(bus, 't');
-  publisher.listing(FACTS, { rv, objects }, true);
+  const publisher = leadingPublisher(bus);
+  void publisher.listing(FACTS, { rv, objects }, true);
   envelopes.length = 0;
   return {
     publisher,
@@ -123,7 +124,7 @@ describe('who may be vouched for', () => {
     publisher.watermark(99);
     expect(envelopes).toEqual([]);
     expect(publisher.rv).toBe(10);
-    publisher.listing(FACTS, { rv: 20, objects: [] }, false);
+    void publisher.listing(FACTS, { rv: 20, objects: [] }, false);
     publisher.watermark(99);
     expect(publisher.rv).toBe(99);
   });
@@ -140,7 +141,7 @@ describe('who may be vouched for', () => {
 
   test('a new epoch ends the watches of the one before', () => {
     const { publisher, envelopes } = started();
-    publisher.listing(FACTS, { rv: 5, objects: [] }, true);
+    void publisher.listing(FACTS, { rv: 5, objects: [] }, true);
     expect(envelopes.map(({ kind, epoch }) => `${kind} ${epoch}`)).toEqual(['end 1', 'listing 2']);
   });
 });

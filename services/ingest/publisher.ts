@@ -1,6 +1,10 @@
 import type { Bus } from '@dogwatch/bus/bus.ts';
+import type { TrackState } from '@dogwatch/bus/track-state.ts';
+import type { KubeObject } from '@dogwatch/kube/kube-object.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
+import type { Clock, Timer } from '@dogwatch/process/clock.ts';
 import type { LaneEnd, LaneFacts } from '@dogwatch/watch/lane-view.ts';
+import { partitionOf } from '@dogwatch/watch/partition.ts';
 import {
   type Change,
   type Listing,
@@ -8,34 +12,77 @@ import {
   WHOLE_VERSION,
   comparePositions,
 } from '@dogwatch/watch/watch-cache.ts';
+import { type LiveTrack, LiveTracks } from './live-tracks.ts';
+import type { LogTail } from './log-tail.ts';
+import { Ring } from './ring.ts';
+import { type PartitionedListing, trackState } from './track-sync.ts';
+
+/** Read in one turn of the event loop, it is published before the turn ends. */
+const UNPUBLISHED_BYTES_MAX = 8 * 1024 * 1024;
+
+/** Who names the histories of a lane. */
+export interface Epochs {
+  /** Name of the history that follows `after`. */
+  next(after: number): number;
+  /** Makes a history known before it is published; undefined if there is nobody to tell. */
+  declare(epoch: number, rv: ResourceVersion): Promise<void> | undefined;
+}
+
+export interface PublisherOptions {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly epochs: Epochs;
+  /** 1 if one version of the lane may carry many events, as of Events. */
+  readonly partitions: number;
+  /** Bound of what is kept of the changes read. */
+  readonly ringBytesMax: number;
+  /** How long the objects of a listing are kept, in ms. */
+  readonly retainListingMs: number;
+}
+
+interface Undeclared extends PartitionedListing {
+  readonly epoch: number;
+  /** The history before, whose watches must end; 0: none. */
+  readonly ended: number;
+}
 
 /**
- * Gives a lane's changes their places in its total order and publishes them in batches: what was read in one turn of
- * the event loop travels together, so that load raises the batch and an idle lane waits for nothing.
+ * Gives a lane's changes their places in its total order, keeps the last of them, and, while this ingest leads the
+ * lane, publishes them by partition in batches: what was read in one turn of the event loop travels together, so that
+ * load raises the batch and an idle lane waits for nothing.
+ *
+ * With one partition, one version may carry many events, of which some may be still to come. With several it carries
+ * one: what was read of a version was read whole, or followers that merge partitions could never go on.
  */
 export class Publisher {
-  readonly #bus: Bus;
-  readonly #track: string;
+  readonly #options: PublisherOptions;
+  /** What is kept of the changes read. */
+  readonly ring: Ring;
   #epoch = 0;
-  #pending: Change[] = [];
   #flushing: NodeJS.Immediate | undefined;
-  /** Place of the last change published. */
-  #published: Position = { rv: 0, index: 0 };
-  /** Place of the last change read. */
+  #unpublishedBytes = 0;
+  /** Place of the last change read, in the lane. */
   #read: Position = { rv: 0, index: 0 };
+  #published: ResourceVersion = 0;
   #changesAsked = 0;
   #interrupted = false;
   /** Events of version #read.rv that a resumed watch will send again. */
   #repeats = 0;
+  #live: LiveTracks | undefined;
+  #undeclared: Undeclared | undefined;
+  #listing: PartitionedListing | undefined;
+  #retained: Timer | undefined;
   /** Changes read since the lane was opened. */
   changes = 0;
+  /** Called when what was read cannot be published as it is: the lane must be listed anew. */
+  onLost: (reason: string) => void = () => {};
 
-  constructor(bus: Bus, track: string) {
-    this.#bus = bus;
-    this.#track = track;
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+    this.ring = new Ring(options.partitions, options.ringBytesMax);
   }
 
-  /** Names the history that is published; grows when continuity is lost. */
+  /** Names the history that is published; grows when continuity is lost. 0: there is none. */
   get epoch(): number {
     return this.#epoch;
   }
@@ -48,6 +95,19 @@ export class Publisher {
   /** The last version up to which everything was read for sure: of `rv`, events may still be under way. */
   get settled(): ResourceVersion {
     return this.#read.index >= WHOLE_VERSION ? this.#read.rv : this.#read.rv - 1;
+  }
+
+  /** Everything up to here was published. */
+  get published(): ResourceVersion {
+    return this.#published;
+  }
+
+  get leads(): boolean {
+    return this.#live !== undefined;
+  }
+
+  get logTails(): readonly LogTail[] {
+    return this.#live?.tails ?? [];
   }
 
   /** True if everything up to `position` was read. */
@@ -70,31 +130,74 @@ export class Publisher {
     this.#interrupted = true;
   }
 
-  /** Publishes all objects at `listing.rv`; `newEpoch` where they do not continue what was published. */
-  listing(facts: LaneFacts, listing: Listing, newEpoch: boolean): void {
-    this.flush();
-    if (newEpoch) {
-      if (this.#epoch > 0) this.end('expired');
-      this.#epoch++;
-    }
+  /** What is read from now on continues history `epoch` at `rv`. To be called while nothing is published. */
+  restart(epoch: number, rv: ResourceVersion): void {
+    this.#epoch = epoch;
     this.#interrupted = false;
-    this.#read = this.#published = { rv: listing.rv, index: WHOLE_VERSION };
-    this.#bus.publish(this.#track, { kind: 'listing', epoch: this.#epoch, facts, listing });
+    this.#listing = undefined;
+    this.#restartAt(rv);
+  }
+
+  /** Publishes from now on, first what the ring holds behind the places given. */
+  lead(tracks: readonly LiveTrack[]): void {
+    const { bus, clock } = this.#options;
+    this.#live = new LiveTracks({ bus, clock, ring: this.ring, onDue: () => this.flush() }, tracks);
+    if (this.#epoch > 0) this.#catchUp(0);
+  }
+
+  /** Publishes nothing any more, and reads on. */
+  standBy(): void {
+    this.#cancelFlush();
+    this.#live?.close();
+    this.#live = undefined;
+    // What nobody has heard of is no history to go on with.
+    if (this.#undeclared !== undefined) this.#epoch = 0;
+    this.#undeclared = undefined;
+  }
+
+  /**
+   * Publishes all objects at `listing.rv`; `newEpoch` where they do not continue what was published. Undefined once that
+   * is done; a promise where others must be told of the epoch first, which rejects with StatusError.
+   */
+  listing(facts: LaneFacts, listing: Listing, newEpoch: boolean): Promise<void> | undefined {
+    this.flush();
+    this.#interrupted = false;
+    this.#restartAt(listing.rv);
+    const parted = { facts, listings: this.#parted(listing) };
+    this.#retain(parted);
+    if (newEpoch) return this.#begin(parted, listing.rv);
+    if (this.#undeclared !== undefined) this.#undeclared = { ...this.#undeclared, ...parted };
+    else this.#live?.listings(this.#epoch, facts, parted.listings);
+    return undefined;
   }
 
   /** Takes a change upstream sent; false if it was read before. */
   change(change: Change): boolean {
-    const { rv } = change.object;
+    const { partitions, clock } = this.#options;
+    const { rv, namespace, name } = change.object;
     if (rv < this.#read.rv) return false;
     if (rv === this.#read.rv && this.#repeats > 0) {
       this.#repeats--;
       return false;
     }
     this.#repeats = 0;
-    this.#read = rv === this.#read.rv ? { rv, index: this.#read.index + 1 } : { rv, index: 0 };
+    if (partitions > 1 && rv <= this.#published) {
+      this.onLost(`an event came at version ${rv}, which followers were told was whole`);
+      return false;
+    }
+    const partition = partitionOf(namespace, name, partitions);
+    const previous = partitions === 1 && rv === this.#read.rv ? this.#read : this.ring.last(partition);
+    const position = rv === previous.rv ? { rv, index: previous.index + 1 } : { rv, index: 0 };
+    this.ring.push(partition, { change, previous, position, readAt: clock.now() });
+    this.#read = partitions === 1 ? position : { rv, index: WHOLE_VERSION };
     this.changes++;
-    this.#pending.push(change);
-    this.#flushing ??= setImmediate(() => this.flush());
+    if (this.#live === undefined) {
+      this.ring.trim();
+      return true;
+    }
+    this.#unpublishedBytes += change.frame.length;
+    if (this.#unpublishedBytes > UNPUBLISHED_BYTES_MAX) this.flush();
+    else this.#flushing ??= setImmediate(() => this.flush());
     return true;
   }
 
@@ -105,14 +208,15 @@ export class Publisher {
     this.flush();
     if (rv < this.#read.rv) return;
     this.#read = { rv, index: WHOLE_VERSION };
-    this.#bus.publish(this.#track, { kind: 'watermark', epoch: this.#epoch, previous: this.#published, rv });
-    this.#published = this.#read;
+    if (this.#undeclared !== undefined || this.#live === undefined) return;
+    this.#published = rv;
+    this.#live.watermark(this.#epoch, rv);
   }
 
   /** Ends the open watches of the lane. */
   end(end: LaneEnd): void {
     this.flush();
-    this.#bus.publish(this.#track, { kind: 'end', epoch: this.#epoch, end });
+    if (this.#undeclared === undefined) this.#live?.end(this.#epoch, end);
   }
 
   /** True if no change was read since this was last asked. */
@@ -122,13 +226,116 @@ export class Publisher {
     return quiet;
   }
 
+  /** Publishes what was read, which otherwise waits for the end of the turn. */
   flush(): void {
+    this.#cancelFlush();
+    if (this.#undeclared === undefined && this.#live !== undefined && this.#epoch > 0) {
+      this.#published = this.settled;
+      this.#live.flush(this.#epoch, this.#read.rv);
+    }
+    this.ring.trim();
+  }
+
+  /** Publishes again what was read since `time`, for followers that were cut off. */
+  republish(time: number): void {
+    this.flush();
+    if (this.#undeclared !== undefined || this.#live === undefined) return;
+    this.#live.republish(this.#epoch, time);
+    this.#live.watermark(this.#epoch, this.#published);
+  }
+
+  /** Tells the log where tracks without changes stand. */
+  vouchInLog(): void {
+    if (this.#undeclared === undefined) this.#live?.vouchInLog(this.#epoch, this.#published);
+  }
+
+  /** A track goes on under another term. */
+  succeed(track: string, term: number): void {
+    this.#live?.succeed(track, term);
+  }
+
+  /** What a follower of one partition lacks; undefined if it is not held, or not ours to tell. */
+  sync(
+    partition: number,
+    from: { readonly epoch: number; readonly position: Position } | undefined,
+  ): TrackState | undefined {
+    if (this.#live === undefined || this.#undeclared !== undefined) return undefined;
+    this.flush();
+    const published = { epoch: this.#epoch, watermark: this.#published, listing: this.#listing };
+    return trackState({ ring: this.ring, ...published }, partition, from);
+  }
+
+  /** Lets go of everything. */
+  close(): void {
+    this.standBy();
+    this.#retained?.cancel();
+    this.#listing = undefined;
+  }
+
+  #restartAt(rv: ResourceVersion): void {
+    this.ring.restart(rv);
+    this.#read = { rv, index: WHOLE_VERSION };
+    this.#published = rv;
+    this.#repeats = 0;
+  }
+
+  #begin(parted: PartitionedListing, rv: ResourceVersion): Promise<void> | undefined {
+    const { epochs } = this.#options;
+    const before = this.#epoch;
+    // Only who leads names histories.
+    this.#epoch = this.#live === undefined ? 0 : epochs.next(before);
+    if (this.#live === undefined) return undefined;
+    const epoch = this.#epoch;
+    this.#undeclared = { ...parted, epoch, ended: this.#undeclared === undefined ? before : this.#undeclared.ended };
+    const declared = epochs.declare(epoch, rv);
+    if (declared === undefined) {
+      this.#announce(epoch);
+      return undefined;
+    }
+    return declared.then(() => this.#announce(epoch));
+  }
+
+  #announce(epoch: number): void {
+    const undeclared = this.#undeclared;
+    if (undeclared?.epoch !== epoch || this.#live === undefined) return;
+    this.#undeclared = undefined;
+    if (undeclared.ended > 0) this.#live.end(undeclared.ended, 'expired');
+    this.#live.listings(epoch, undeclared.facts, undeclared.listings);
+    const { partitions } = this.#options;
+    const evicted = Array.from({ length: partitions }, (_, at) => this.ring.before(at, this.ring.first(at))).some(
+      ({ rv }) => rv > undeclared.listings[0]!.rv,
+    );
+    if (evicted) this.onLost('more was read than the ring holds while others were told of a new epoch');
+    else this.#catchUp(undeclared.listings[0]!.rv);
+  }
+
+  /** Publishes what was only read, and how far that is if it is further than `told`. */
+  #catchUp(told: ResourceVersion): void {
+    this.flush();
+    if (this.#options.partitions === 1 && this.settled > told) this.#live?.watermark(this.#epoch, this.settled);
+  }
+
+  /** The objects of `listing`, each with its partition. */
+  #parted(listing: Listing): Listing[] {
+    const { partitions } = this.#options;
+    if (partitions === 1) return [listing];
+    const { rv } = listing;
+    const parts = Array.from({ length: partitions }, (): KubeObject[] => []);
+    for (const object of listing.objects) parts[partitionOf(object.namespace, object.name, partitions)]!.push(object);
+    return parts.map((objects) => ({ rv, objects }));
+  }
+
+  #retain(listing: PartitionedListing): void {
+    const { clock, retainListingMs } = this.#options;
+    this.#retained?.cancel();
+    if (retainListingMs === 0) return;
+    this.#listing = listing;
+    this.#retained = clock.setTimeout(() => (this.#listing = undefined), retainListingMs);
+  }
+
+  #cancelFlush(): void {
     if (this.#flushing !== undefined) clearImmediate(this.#flushing);
     this.#flushing = undefined;
-    if (this.#pending.length === 0) return;
-    const batch = { previous: this.#published, changes: this.#pending };
-    this.#pending = [];
-    this.#published = this.#read;
-    this.#bus.publish(this.#track, { kind: 'batch', epoch: this.#epoch, batch });
+    this.#unpublishedBytes = 0;
   }
 }

@@ -3,6 +3,7 @@ import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
 import { MalformedFrame } from '@dogwatch/kube/malformed-frame.ts';
 import { scanObject } from '@dogwatch/kube/object-scanner.ts';
 import { ownCopy } from '@dogwatch/kube/own-copy.ts';
+import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import { StatusError, type StatusBody, storageInitializing } from '@dogwatch/kube/status.ts';
 import { type Clock, sleep } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
@@ -33,12 +34,25 @@ export interface ReflectorOptions {
   readonly type: LaneType;
   readonly upstream: Upstream;
   readonly publisher: Publisher;
+  /** True: what the publisher was restarted at is gone on with, without a listing. Default false. */
+  readonly resume?: boolean;
+  /**
+   * While another ingest publishes the lane, where that stands: a watch that expired begins anew there, for listings are
+   * the leader's to make. Default: this ingest publishes it.
+   */
+  readonly standingBy?: () => HistoryPlace | undefined;
   /** Passed by one listing at a time. */
   readonly listings: Turnstile;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: IngestCounters;
   readonly random: () => number;
+}
+
+/** A version of one history of a lane. */
+export interface HistoryPlace {
+  readonly epoch: number;
+  readonly rv: ResourceVersion;
 }
 
 /** What to do next. `list`: nothing continues what is held. `watch`: go on from it. */
@@ -57,17 +71,24 @@ export class Reflector {
   #warnings: readonly string[] = [];
   #changedAt = 0;
   #listed = false;
-  #abortWatch: AbortController | undefined;
+  /** Ends what is being done now, so that the next thing can be. */
+  #interrupt = new AbortController();
   #listing = false;
   /** A listing was published, and what was read since continues it. */
   #continues = false;
   #relist = false;
+  #rewind: { readonly to: HistoryPlace; readonly done: () => void } | undefined;
+  #ended = false;
 
   constructor(options: ReflectorOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.random);
     // Nobody may be waiting when the lane is closed before it opened.
     this.#opened.promise.catch(() => undefined);
+    options.publisher.onLost = (reason) => this.#onLost(reason);
+    if (options.resume !== true) return;
+    this.#listed = this.#continues = true;
+    this.#opened.resolve();
   }
 
   /** Resolves when the first listing was published; rejects with upstream's own StatusError if it is refused. */
@@ -81,8 +102,20 @@ export class Reflector {
    */
   repair(): void {
     if (this.#listing) return;
+    this.#rewind?.done();
+    this.#rewind = undefined;
     this.#relist = true;
-    this.#abortWatch?.abort();
+    this.#interrupt.abort();
+  }
+
+  /** Reads on from `to`, whatever was read. Resolves once nothing from before can come any more. */
+  rewind(to: HistoryPlace): Promise<void> {
+    if (this.#ended) return Promise.resolve();
+    this.#rewind?.done();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#rewind = { to, done: resolve };
+    this.#interrupt.abort();
+    return promise;
   }
 
   /**
@@ -90,34 +123,59 @@ export class Reflector {
    * the caller to tell. Never rejects; see `opened`.
    */
   async run(signal: AbortSignal): Promise<'closed' | 'gone'> {
-    const { log, lane, clock } = this.#options;
-    let step: Step = 'list';
+    let step: Step = this.#continues ? 'watch' : 'list';
     try {
       while (!signal.aborted) {
-        try {
-          step = await (step === 'list' ? this.#list(signal) : this.#watch(signal));
-        } catch (error) {
-          if (signal.aborted) break;
-          if (error instanceof StatusError && isFinal(error.status, this.#listed)) {
-            if (!this.#listed) throw error;
-            log.warn({ lane: laneKey(lane), err: error }, 'upstream no longer serves this resource');
-            break;
-          }
-          // The stream of a watch-list that breaks behind its listing is resumed as a watch.
-          step = this.#continues ? 'watch' : 'list';
-          const delay = this.#backoff.next();
-          log.warn({ lane: laneKey(lane), err: error, delay }, 'lost the watch on upstream, trying again');
-          await sleep(clock, delay, signal);
-        }
-        if (this.#relist) step = 'list';
+        this.#interrupt = new AbortController();
+        if (this.#takeRewind()) step = 'watch';
+        const next = await this.#take(step, signal);
+        if (next === 'gone') break;
+        step = this.#relist ? 'list' : next;
         this.#relist = false;
       }
     } catch (error) {
       this.#opened.reject(error);
       return 'closed';
+    } finally {
+      this.#ended = true;
+      this.#rewind?.done();
     }
     this.#opened.reject(new StatusError(storageInitializing(0)));
     return signal.aborted ? 'closed' : 'gone';
+  }
+
+  #takeRewind(): boolean {
+    const rewind = this.#rewind;
+    if (rewind === undefined) return false;
+    this.#rewind = undefined;
+    this.#continues = this.#listed = true;
+    this.#options.publisher.restart(rewind.to.epoch, rewind.to.rv);
+    rewind.done();
+    return true;
+  }
+
+  /** One step; resolves with the next. Rejects if upstream will not serve a lane that was never read. */
+  async #take(step: Step, life: AbortSignal): Promise<Step | 'gone'> {
+    const { log, lane, clock } = this.#options;
+    const signal = AbortSignal.any([life, this.#interrupt.signal]);
+    try {
+      return await (step === 'list' ? this.#list(signal) : this.#watch(signal));
+    } catch (error) {
+      this.#listing = false;
+      // The stream of a watch-list that breaks behind its listing is resumed as a watch.
+      const again = this.#continues ? 'watch' : 'list';
+      if (signal.aborted) return again;
+      const standsBy = this.#options.standingBy?.() !== undefined;
+      if (error instanceof StatusError && !standsBy && isFinal(error.status, this.#listed)) {
+        if (!this.#listed) throw error;
+        log.warn({ lane: laneKey(lane), err: error }, 'upstream no longer serves this resource');
+        return 'gone';
+      }
+      const delay = this.#backoff.next();
+      log.warn({ lane: laneKey(lane), err: error, delay }, 'lost the watch on upstream, trying again');
+      await sleep(clock, delay, signal);
+      return again;
+    }
   }
 
   async #list(signal: AbortSignal): Promise<Step> {
@@ -164,7 +222,7 @@ export class Reflector {
       this.#publishListing({ rv: resourceVersion, objects: objects.splice(0) });
       listed();
     });
-    if (!listing) return this.#afterWatch(end);
+    if (!listing) return await this.#afterWatch(end, signal);
     if (end.kind === 'refused' && (end.status.code === 422 || end.status.reason === 'Invalid')) {
       this.#watchListRefused = true;
       return 'list';
@@ -180,30 +238,28 @@ export class Reflector {
     const start = clock.now();
     const end = await this.#read(signal, query, (...event) => this.#onEvent(...event));
     if (end.kind === 'eof' && clock.now() - start < SHORT_WATCH_MS) await sleep(clock, this.#backoff.next(), signal);
-    return this.#afterWatch(end);
+    return await this.#afterWatch(end, signal);
   }
 
-  /** Reads a watch until it ends; `repair` ends it as an EOF would. */
+  /** Reads a watch until it ends. */
   async #read(
     signal: AbortSignal,
     query: Record<string, string>,
     onEvent: (type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK', object: Buffer, frame: Buffer) => void,
   ): Promise<WatchEnd> {
     const { upstream, lane, random } = this.#options;
-    const abort = (this.#abortWatch = new AbortController());
     const timeoutSeconds = String(WATCH_SECONDS_MIN + Math.floor(random() * WATCH_SECONDS_SPREAD));
-    try {
-      return await readWatch(
-        upstream,
-        { lane, query: { ...query, timeoutSeconds }, signal: AbortSignal.any([signal, abort.signal]) },
-        { onOpen: (warnings) => (this.#warnings = warnings), onEvent },
-      );
-    } catch (error) {
-      if (abort.signal.aborted && !signal.aborted) return { kind: 'eof' };
-      throw error;
-    } finally {
-      this.#abortWatch = undefined;
-    }
+    return await readWatch(
+      upstream,
+      { lane, query: { ...query, timeoutSeconds }, signal },
+      {
+        onOpen: (warnings) => (this.#warnings = warnings),
+        onEvent: (...event) => {
+          // A chunk may have been on its way when this watch was given up.
+          if (!signal.aborted) onEvent(...event);
+        },
+      },
+    );
   }
 
   #onEvent(eventType: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK', object: Buffer, frame: Buffer): void {
@@ -229,14 +285,24 @@ export class Reflector {
     this.#backoff.reset();
   }
 
-  #afterWatch(end: WatchEnd): Step {
+  async #afterWatch(end: WatchEnd, signal: AbortSignal): Promise<Step> {
+    const { counters, log, lane, publisher, clock, standingBy } = this.#options;
     if (end.kind === 'eof') return 'watch';
-    if (isExpired(end.status)) {
-      this.#options.counters.expired++;
-      this.#options.log.info({ lane: laneKey(this.#options.lane) }, 'upstream no longer holds our version, listing');
-      return 'list';
-    }
-    throw new StatusError(end.status);
+    if (!isExpired(end.status)) throw new StatusError(end.status);
+    counters.expired++;
+    const stands = standingBy?.();
+    log.info({ lane: laneKey(lane), standsBy: stands !== undefined }, 'upstream no longer holds our version');
+    if (stands === undefined) return 'list';
+    publisher.restart(stands.epoch, stands.rv);
+    await sleep(clock, this.#backoff.next(), signal);
+    return 'watch';
+  }
+
+  #onLost(reason: string): void {
+    const { counters, log, lane } = this.#options;
+    counters.losses++;
+    log.error({ lane: laneKey(lane), reason }, 'continuity is lost, listing');
+    this.repair();
   }
 
   #publishListing(listing: Listing): void {
@@ -244,11 +310,14 @@ export class Reflector {
     const facts = { ...type, bookmark: this.#bookmark, warnings: this.#warnings };
     const backwards = listing.rv < publisher.rv;
     if (backwards) log.error({ lane: laneKey(lane), held: publisher.rv, listed: listing.rv }, 'history went backwards');
-    publisher.listing(facts, listing, !this.#listed || backwards);
+    const declared = publisher.listing(facts, listing, !this.#listed || backwards);
     this.#listed = this.#continues = true;
     this.#listing = false;
     this.#backoff.reset();
-    this.#opened.resolve();
+    this.#opened.resolve(declared);
+    declared?.catch((error: unknown) =>
+      log.warn({ lane: laneKey(lane), err: error }, 'a new epoch was not made known'),
+    );
   }
 }
 

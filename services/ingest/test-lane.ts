@@ -3,10 +3,11 @@ import { MemoryBus } from '@dogwatch/bus/memory-bus.ts';
 import { type FakeClock, createFakeClock } from '@dogwatch/process/fake-clock.ts';
 import { createLogger } from '@dogwatch/process/log.ts';
 import { podSchema } from '@dogwatch/watch/test-objects.ts';
-import { WatchCache } from '@dogwatch/watch/watch-cache.ts';
+import { WHOLE_VERSION, WatchCache } from '@dogwatch/watch/watch-cache.ts';
 import { type IngestCounters, createCounters } from './counters.ts';
 import type { LaneType } from './lane-type.ts';
-import { Publisher } from './publisher.ts';
+import { type Epochs, Publisher, type PublisherOptions } from './publisher.ts';
+import type { LiveTrack } from './live-tracks.ts';
 import { Reflector } from './reflector.ts';
 import { PODS, TestUpstream } from './test-upstream.ts';
 import { Turnstile } from './turnstile.ts';
@@ -20,6 +21,35 @@ export const POD_TYPE: LaneType = {
 };
 
 export const silent = createLogger({ level: 'error', pretty: false, destination: { write: () => {} } });
+
+/** Of a lane that nobody else publishes. */
+export const SOLO_EPOCHS: Epochs = { next: (after) => after + 1, declare: () => undefined };
+
+/** A publisher that leads one track for each partition: `t`, or `t0`, `t1` and so on. */
+export function leadingPublisher(bus: MemoryBus, options: Partial<PublisherOptions> = {}): Publisher {
+  const { partitions = 1 } = options;
+  const publisher = new Publisher({
+    bus,
+    clock: createFakeClock(),
+    epochs: SOLO_EPOCHS,
+    partitions,
+    ringBytesMax: 0,
+    retainListingMs: 0,
+    ...options,
+  });
+  publisher.lead(tracksOf(partitions));
+  return publisher;
+}
+
+/** What `leadingPublisher` leads, behind version `above`. */
+export function tracksOf(partitions: number, { above = 0, term = 0 } = {}): LiveTrack[] {
+  return Array.from({ length: partitions }, (_, partition) => ({
+    track: partitions === 1 ? 't' : `t${partition}`,
+    term,
+    above: { rv: above, index: WHOLE_VERSION },
+    tail: undefined,
+  }));
+}
 
 /** Follows a track as a shard does: any gap throws. */
 export class Follower {
@@ -53,7 +83,11 @@ export class Follower {
       case 'listing':
         if (envelope.epoch === this.#epoch && this.#cache?.repair(envelope.listing) === true) return;
         this.#epoch = envelope.epoch;
-        this.#cache = new WatchCache(envelope.facts.schema, envelope.listing, 1_000_000);
+        this.#cache = new WatchCache(envelope.facts.schema, envelope.listing, {
+          windowBytesMax: 1_000_000,
+          tombstoneBytesMax: 0,
+          stateDiff: false,
+        });
         break;
       case 'batch':
         this.cache.apply(envelope.batch);
@@ -61,6 +95,7 @@ export class Follower {
       case 'watermark':
         this.cache.advance(envelope.rv, envelope.previous);
         break;
+      case 'listed':
       case 'end':
         break;
     }
@@ -80,7 +115,7 @@ export class TestLane {
 
   constructor(listings = new Turnstile(1)) {
     const bus = new MemoryBus();
-    this.publisher = new Publisher(bus, 't');
+    this.publisher = leadingPublisher(bus, { clock: this.clock });
     this.follower = new Follower(bus, 't');
     const { clock, upstream, counters, publisher } = this;
     const common = { lane: PODS, type: POD_TYPE, log: silent, random: () => 1 };

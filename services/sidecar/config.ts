@@ -1,180 +1,24 @@
-import { homedir } from 'node:os';
-import { join } from 'node:path';
-import { ConfigError, type ResolvedConfig } from '@dogwatch/process/config.ts';
-import { type ConfigOf, defineOptions, type Environment } from '@dogwatch/process/options.ts';
+import type { ResolvedConfig } from '@dogwatch/process/config.ts';
+import { type ConfigOf, defineOptions } from '@dogwatch/process/options.ts';
+import { processOptions } from '@dogwatch/process/process-options.ts';
+import { checkEdge, historyOptions, laneOptions, servingOptions, upstreamOptions } from './edge-options.ts';
 
 /**
  * Every option of `dogwatch sidecar`, under kube-apiserver's name where it has one. Durations are milliseconds once
  * resolved, sizes bytes.
  */
 export const sidecarOptions = defineOptions({
-  kubeconfig: {
-    type: 'path',
-    mustExist: true,
-    help: 'Kubeconfig of the cluster to stand in front of. Without it: $KUBECONFIG, then the service account of the pod, then ~/.kube/config.',
-  },
-  context: {
-    type: 'string',
-    placeholder: 'NAME',
-    help: 'Context of the kubeconfig to use instead of its current one.',
-  },
-  'bind-address': {
-    type: 'address',
-    default: '0.0.0.0',
-    help: 'IP address to serve the API on; :: for IPv6 and IPv4.',
-  },
-  'secure-port': {
-    type: 'int',
-    default: 6443,
-    min: 0,
-    max: 65_535,
-    placeholder: 'PORT',
-    help: 'Port to serve the API on, HTTP/1.1 and HTTP/2 over TLS; 0 takes a free one.',
-  },
-  'tls-cert-file': {
-    type: 'path',
-    mustExist: true,
-    help: 'PEM certificate to serve with, intermediates after it. Without it dogwatch makes its own, see --cert-dir.',
-  },
-  'tls-private-key-file': { type: 'path', mustExist: true, help: 'PEM private key of --tls-cert-file.' },
-  'tls-san': {
-    type: 'list',
-    default: [],
-    placeholder: 'NAME,IP,...',
-    help: 'More names and IP addresses for the certificate dogwatch makes, besides localhost and those of the machine.',
-  },
-  'cert-dir': {
-    type: 'path',
-    placeholder: 'DIR',
-    default: { from: defaultCertDir, shown: '${XDG_STATE_HOME:-~/.local/state}/dogwatch/certs' },
-    help: 'Where the certificate authority and the certificate that dogwatch makes are kept.',
-  },
-  'client-ca-file': {
-    type: 'path',
-    mustExist: true,
-    help: 'PEM bundle of certificate authorities; a client certificate that one of them signed names the user (CN) and groups (O).',
-  },
-  'admin-address': {
-    type: 'address',
-    default: '127.0.0.1',
-    help: 'IP address of /livez, /readyz, /metrics and /version: plain HTTP that asks nobody who they are.',
-  },
-  'admin-port': {
-    type: 'int',
-    default: 6480,
-    min: 0,
-    max: 65_535,
-    placeholder: 'PORT',
-    help: 'Port of the same; 0 takes a free one.',
-  },
-  'write-kubeconfig': {
-    type: 'path',
-    help: 'Writes a kubeconfig that leads to dogwatch, with the same user, once it listens.',
-  },
-  'window-bytes': {
-    type: 'bytes',
-    default: '64Mi',
-    min: '1Mi',
-    max: '16Gi',
-    help: 'Most bytes of past events kept for each resource and encoding in use, from which watches resume.',
-  },
-  'max-lanes': {
-    type: 'int',
-    default: 500,
-    min: 1,
-    max: 10_000,
-    help: 'Most resources (times encodings) watched upstream at once; requests that need one more are answered 429.',
-  },
-  'lane-idle-timeout': {
-    type: 'duration',
-    default: '10m',
-    min: '10s',
-    max: '168h',
-    help: 'How long a resource is still watched upstream after its last client left.',
-  },
-  'bookmark-interval': {
-    type: 'duration',
-    default: '60s',
-    min: '1s',
-    max: '10m',
-    help: 'How often a watch that asked for bookmarks gets one.',
-  },
-  'review-cache-ttl': {
-    type: 'duration',
-    default: '10s',
-    min: '0s',
-    max: '5m',
-    help: 'How long an answer about who somebody is (TokenReview) and what they may do (SubjectAccessReview) is used again.',
-  },
-  'reauthorize-interval': {
-    type: 'duration',
-    default: '5m',
-    min: '1s',
-    max: '1h',
-    help: 'How often the rights of an open watch are checked again.',
-  },
-  'max-connections': {
-    type: 'int',
-    default: 20_000,
-    min: 1,
-    max: 1_000_000,
-    help: 'Most client connections at once; more are closed as they come. The limit of open files must allow them.',
-  },
-  'upstream-timeout': {
-    type: 'duration',
-    default: '30s',
-    min: '1s',
-    max: '10m',
-    help: 'How long a connection to kube-apiserver, or the head of an answer to a request dogwatch itself makes, may take.',
-  },
-  config: {
-    type: 'path',
-    help: 'JSON file with options by their names here, as in {"secure-port": 6443, "tls-san": ["dogwatch.example"]}.',
-  },
-  'log-format': {
-    type: 'enum',
-    values: ['auto', 'json', 'pretty'],
-    default: 'auto',
-    help: 'Form of the log on standard error; auto is pretty on a terminal and JSON elsewhere.',
-  },
-  v: {
-    type: 'int',
-    default: 2,
-    min: 0,
-    max: 10,
-    bare: 4,
-    help: 'Verbosity as in klog: 4 is debug, which -v alone means, 6 and more is trace.',
-  },
+  ...upstreamOptions,
+  ...servingOptions,
+  ...historyOptions,
+  ...laneOptions,
+  ...processOptions,
 });
 
 export type SidecarConfig = ConfigOf<typeof sidecarOptions>;
 
 /** The configuration, once options that contradict each other are ruled out. Throws ConfigError. */
 export function checkSidecarConfig(resolved: ResolvedConfig<typeof sidecarOptions>): SidecarConfig {
-  const { config } = resolved;
-  const cert = config.tlsCertFile !== undefined;
-  if (cert !== (config.tlsPrivateKeyFile !== undefined)) {
-    throw conflict(
-      `--tls-cert-file and --tls-private-key-file go together; give ${cert ? 'the key' : 'the certificate'} too`,
-    );
-  }
-  for (const name of ['cert-dir', 'tls-san'] as const) {
-    if (cert && resolved.given(name)) {
-      throw conflict(`--${name} is for the certificate dogwatch makes; leave it out with --tls-cert-file, or that`);
-    }
-  }
-  if (config.securePort !== 0 && config.securePort === config.adminPort) {
-    throw conflict(`--secure-port and --admin-port are both ${config.securePort}; choose another for one of them`);
-  }
-  return config;
-}
-
-function conflict(message: string): ConfigError {
-  return new ConfigError('ConflictingOptions', message);
-}
-
-function defaultCertDir({ HOME, XDG_STATE_HOME }: Environment): string {
-  const home = HOME === undefined || HOME === '' ? homedir() : HOME;
-  const state = XDG_STATE_HOME === undefined || XDG_STATE_HOME === '' ? join(home, '.local/state') : XDG_STATE_HOME;
-  return join(state, 'dogwatch/certs');
+  checkEdge(resolved);
+  return resolved.config;
 }

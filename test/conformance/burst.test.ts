@@ -9,7 +9,7 @@ import { DogwatchProcess } from '../support/dogwatch-process.ts';
 import { LineReader } from '../support/line-reader.ts';
 import { WatchClient } from '../support/watch-client.ts';
 import { check, endings, type ObjectEvent, summarise } from '../support/watch-recorder.ts';
-import { NEEDS_DOGWATCH, Stage } from './stage.ts';
+import { NEEDS_SIDECAR, Stage } from './stage.ts';
 
 const WATCHERS = 20;
 const SIMULATED_UPSTREAM = fileURLToPath(new URL('../../bench/simulated-upstream.main.ts', import.meta.url));
@@ -64,7 +64,7 @@ test('20,000 events of a real kube-apiserver into one namespace reach 20 watcher
 });
 
 test('200,000 simulated events at 10,000/s into one namespace reach 20 watchers, complete and in order', async (context) => {
-  context.skip(NEEDS_DOGWATCH !== undefined, NEEDS_DOGWATCH);
+  context.skip(NEEDS_SIDECAR !== undefined, NEEDS_SIDECAR);
   const [events, rate] = [200_000, 10_000];
   const dir = await mkdtemp(join(tmpdir(), 'dogwatch-burst-'));
   cleanUp.push(() =>

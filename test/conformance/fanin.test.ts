@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { recordClaim } from '../support/claims.ts';
 import { eventually } from '../support/eventually.ts';
 import { Herd, HERD_RESOURCES } from '../support/herd.ts';
-import { NEEDS_DOGWATCH, Stage } from './stage.ts';
+import { NEEDS_DOGWATCH, Stage, UPSTREAM_READERS } from './stage.ts';
 import { growth, openWatches } from './upstream-reads.ts';
 
 let stage: Stage;
@@ -18,7 +18,7 @@ const groupResources = HERD_RESOURCES.map((resource) => {
   const [name = '', , group = 'core'] = resource.split('/').toReversed();
   return `${group}/${name}`;
 });
-const oneEach = Object.fromEntries(groupResources.map((resource) => [resource, 1]));
+const oneEach = Object.fromEntries(groupResources.map((resource) => [resource, UPSTREAM_READERS]));
 
 test('1,000 informers on 10 resources cost one upstream watch per lane; 1,000 more cost none', async (context) => {
   context.skip(NEEDS_DOGWATCH !== undefined, NEEDS_DOGWATCH);
@@ -49,12 +49,12 @@ test('1,000 informers on 10 resources cost one upstream watch per lane; 1,000 mo
     count: 200,
     contentType: 'application/vnd.kubernetes.protobuf',
   });
-  const twoEach = Object.fromEntries(groupResources.map((resource) => [resource, 2]));
+  const twoEach = Object.fromEntries(groupResources.map((resource) => [resource, 2 * UPSTREAM_READERS]));
   expect(await grown()).toEqual(twoEach);
   recordClaim('fanin', {
     informers: 2_200,
     resources: groupResources.length,
-    upstreamWatches: 2 * groupResources.length,
+    upstreamWatches: 2 * UPSTREAM_READERS * groupResources.length,
   });
   for (const herd of [first, second, kubelets]) await herd.stop();
 });

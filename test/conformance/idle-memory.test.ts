@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { recordClaim } from '../support/claims.ts';
 import { WatchClient } from '../support/watch-client.ts';
 import { endings, type WatchRequest } from '../support/watch-recorder.ts';
-import { NEEDS_DOGWATCH, Stage } from './stage.ts';
+import { NEEDS_SIDECAR, Stage } from './stage.ts';
 
 const CONNECTIONS = 1_000;
 const LIMIT_BYTES = 20 * 1024;
@@ -47,7 +47,7 @@ afterAll(async () => {
 });
 
 test('18,000 idle watches on 1,000 connections cost at most 20 KB each, connections included', async (context) => {
-  context.skip(NEEDS_DOGWATCH !== undefined, NEEDS_DOGWATCH);
+  context.skip(NEEDS_SIDECAR !== undefined, NEEDS_SIDECAR);
   const requests: WatchRequest[] = RESOURCES.map((path) => ({ path }));
   await client.openAll(requests); // opens the lanes, which cost memory of their own
   const before = await stage.dogwatch.memory();

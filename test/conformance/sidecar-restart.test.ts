@@ -4,7 +4,7 @@ import { recordClaim } from '../support/claims.ts';
 import { eventually } from '../support/eventually.ts';
 import { Herd, HERD_RESOURCES } from '../support/herd.ts';
 import { RandomWriter } from '../support/random-writer.ts';
-import { NEEDS_DOGWATCH, Stage } from './stage.ts';
+import { NEEDS_SIDECAR, Stage } from './stage.ts';
 import { growth, initialReads, initialReadsOf, overlapping } from './upstream-reads.ts';
 
 const INFORMERS = 1_000;
@@ -35,7 +35,7 @@ async function untilEqual(herd: Herd, direct: Herd, timeoutMs: number): Promise<
 }
 
 test('kill -9 and restart under 1,000 client-go watches: all resume from their RV, upstream is read once per lane', async (context) => {
-  context.skip(NEEDS_DOGWATCH !== undefined, NEEDS_DOGWATCH);
+  context.skip(NEEDS_SIDECAR !== undefined, NEEDS_SIDECAR);
   const count = HERD_RESOURCES.length;
   const direct = await Herd.start(stage.plane, {
     name: 'direct',

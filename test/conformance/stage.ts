@@ -2,19 +2,33 @@ import { assetPath } from '../support/assets.ts';
 import { type CommandOptions, type CommandResult, run, runOk } from '../support/command.ts';
 import { ControlPlane } from '../support/control-plane.ts';
 import type { ControlPlaneOptions } from '../support/control-plane-setup.ts';
+import { DogwatchCluster } from '../support/cluster-process.ts';
 import { DogwatchProcess } from '../support/dogwatch-process.ts';
 import type { Endpoint, KubeClient } from '../support/kube-client.ts';
 
 /**
- * `CONFORMANCE_TARGET=kube-apiserver` runs the suite against kube-apiserver itself: what fails there is a
- * fault of the test. Default: through dogwatch.
+ * What the suites run through: `kube-apiserver` itself (what fails there is a fault of the test), `dogwatch sidecar`, or a
+ * `cluster` of ingests, shards and fan-outs over NATS.
  */
-const THROUGH_DOGWATCH = process.env['CONFORMANCE_TARGET'] !== 'kube-apiserver';
+const TARGETS = ['kube-apiserver', 'sidecar', 'cluster'] as const;
+type Target = (typeof TARGETS)[number];
+const TARGET = target(process.env['CONFORMANCE_TARGET'] ?? 'sidecar');
 
 /** Why cases about dogwatch's own promises cannot run against kube-apiserver. */
-export const NEEDS_DOGWATCH = THROUGH_DOGWATCH ? undefined : 'the suite runs against kube-apiserver itself';
+export const NEEDS_DOGWATCH = TARGET === 'kube-apiserver' ? 'the suite runs against kube-apiserver itself' : undefined;
+
+/** Why cases about one process that does everything cannot run elsewhere. */
+export const NEEDS_SIDECAR =
+  TARGET === 'cluster' ? 'the suite runs through a cluster; this is about a sidecar' : NEEDS_DOGWATCH;
+
+/** How many processes read each lane upstream: in a cluster the leading ingest and its standby. */
+export const UPSTREAM_READERS = TARGET === 'cluster' ? 2 : 1;
+
+/** What is watched a lot here is cut into several partitions, so that the suites see them merged. */
+const PARTITIONS = 'configmaps=4,leases.coordination.k8s.io=16,pods=4';
 
 export interface StageOptions extends ControlPlaneOptions {
+  /** Of the sidecar, or of the fan-outs. */
   readonly dogwatchFlags?: readonly string[];
   /** Where dogwatch finds upstream, given kube-apiserver's endpoint; default: there. */
   readonly upstream?: (apiserver: Endpoint) => Promise<Endpoint>;
@@ -23,39 +37,34 @@ export interface StageOptions extends ControlPlaneOptions {
 /** A control plane and dogwatch in front of it. */
 export class Stage {
   readonly plane: ControlPlane;
-  readonly #dogwatch: DogwatchProcess | undefined;
+  readonly #dogwatch: DogwatchProcess | DogwatchCluster | undefined;
 
-  private constructor(plane: ControlPlane, dogwatch: DogwatchProcess | undefined) {
+  private constructor(plane: ControlPlane, dogwatch: DogwatchProcess | DogwatchCluster | undefined) {
     this.plane = plane;
     this.#dogwatch = dogwatch;
   }
 
   static async start(options: StageOptions = {}): Promise<Stage> {
     const plane = await ControlPlane.start(options);
-    if (!THROUGH_DOGWATCH) return new Stage(plane, undefined);
     try {
-      const upstream = (await options.upstream?.(plane.endpoint)) ?? plane.endpoint;
-      const dogwatch = await DogwatchProcess.start({
-        dir: plane.dir,
-        kubeconfig: await plane.kubeconfig('dogwatch', upstream),
-        clientCaFile: plane.clientCaFile,
-        ...(options.dogwatchFlags === undefined ? {} : { flags: options.dogwatchFlags }),
-      });
-      return new Stage(plane, dogwatch);
+      return new Stage(plane, await startDogwatch(plane, options));
     } catch (error) {
       await plane.stop().catch(() => undefined); // the reason is `error`
       throw error;
     }
   }
 
+  /** The sidecar. Throws where NEEDS_SIDECAR says why there is none. */
   get dogwatch(): DogwatchProcess {
-    if (this.#dogwatch === undefined) throw new Error(NEEDS_DOGWATCH);
-    return this.#dogwatch;
+    if (this.#dogwatch instanceof DogwatchProcess) return this.#dogwatch;
+    throw new Error(NEEDS_SIDECAR);
   }
 
-  /** What clients under test talk to. */
+  /** What clients under test talk to: the sidecar, the first fan-out, or kube-apiserver. */
   get through(): Endpoint {
-    return this.#dogwatch?.endpoint ?? this.plane.endpoint;
+    if (this.#dogwatch === undefined) return this.plane.endpoint;
+    if (this.#dogwatch instanceof DogwatchProcess) return this.#dogwatch.endpoint;
+    return firstOf(this.#dogwatch.endpoints);
   }
 
   client(user: string): KubeClient {
@@ -68,11 +77,39 @@ export class Stage {
 
   async stop(): Promise<void> {
     try {
-      await this.#dogwatch?.stop();
+      if (this.#dogwatch instanceof DogwatchProcess) await this.#dogwatch.stop();
+      else await this.#dogwatch?.close();
     } finally {
       await this.plane.stop();
     }
   }
+}
+
+async function startDogwatch(
+  plane: ControlPlane,
+  { upstream, dogwatchFlags = [] }: StageOptions,
+): Promise<DogwatchProcess | DogwatchCluster | undefined> {
+  if (TARGET === 'kube-apiserver') return undefined;
+  const common = {
+    dir: plane.dir,
+    kubeconfig: await plane.kubeconfig('dogwatch', (await upstream?.(plane.endpoint)) ?? plane.endpoint),
+    clientCaFile: plane.clientCaFile,
+  };
+  return TARGET === 'sidecar'
+    ? DogwatchProcess.start({ ...common, flags: dogwatchFlags })
+    : DogwatchCluster.start({ ...common, partitions: PARTITIONS, flags: { fanout: dogwatchFlags } });
+}
+
+function target(text: string): Target {
+  const found = TARGETS.find((name) => name === text);
+  if (found === undefined) throw new Error(`CONFORMANCE_TARGET is one of ${TARGETS.join(', ')}, not "${text}"`);
+  return found;
+}
+
+function firstOf(endpoints: readonly Endpoint[]): Endpoint {
+  const [first] = endpoints;
+  if (first === undefined) throw new Error('the cluster has no fan-out');
+  return first;
 }
 
 /** kubectl with one kubeconfig and its own discovery cache. */

@@ -21,7 +21,7 @@ async function connect(addresses: readonly string[]): Promise<NatsPort> {
 
 async function busAt(addresses: readonly string[], options: Partial<NatsBusOptions> = {}): Promise<NatsBus> {
   const port = await connect(addresses);
-  const bus = createNatsBus({ port, clock: systemClock, log, term: 1, heartbeatMs: 60_000, ...options });
+  const bus = createNatsBus({ port, clock: systemClock, log, heartbeatMs: 60_000, ...options });
   onTestFinished(() => bus.close());
   return bus;
 }
@@ -38,7 +38,7 @@ describe.skipIf(!built)(
 
     describeBus('NatsBus', async () => {
       const prefix = `test${prefixes++}.dogwatch`;
-      const options = { clock: systemClock, log, term: 1, prefix, heartbeatMs: 60_000 };
+      const options = { clock: systemClock, log, prefix, heartbeatMs: 60_000 };
       const publisher = createNatsBus({ port: await connect(nats.addresses), ...options });
       const follower = createNatsBus({ port: await connect(nats.addresses), ...options });
       const settle = async (): Promise<void> => {
@@ -80,13 +80,13 @@ describe.skipIf(!built)(
         const stranger = await connect(nats.addresses);
         onTestFinished(() => stranger.close(1_000));
         const { seen } = follow(bus, 'a/0');
-        bus.serve('open', () => Promise.resolve());
+        bus.serve('open', () => Promise.resolve({ partitions: 1 }));
         await bus.flush();
         for (const text of ['', 'nonsense', '{"kind":"Pod"}', '\0'.repeat(100_000)]) {
           stranger.publish(`${prefix}.live.a.0`, Buffer.from(text));
           stranger.publish(`${prefix}.live.a.0`, Buffer.from(text), { headers: { Foreign: 'yes' } });
         }
-        const answer = await stranger.request(`${prefix}.request.open.x`, Buffer.from('nonsense'), {
+        const answer = await stranger.request(`${prefix}.request.open.any`, Buffer.from('nonsense'), {
           timeoutMs: 1_000,
         });
         expect(answer.data.length).toBeGreaterThan(0);
@@ -169,7 +169,7 @@ describe.skipIf(!built)('the bus over a nats-server that fails', () => {
       await busAt(nats.addresses, { heartbeatMs: 100 }),
       await busAt(nats.addresses, { heartbeatMs: 100 }),
     ];
-    publisher.serve('open', () => Promise.resolve());
+    publisher.serve('open', () => Promise.resolve({ partitions: 1 }));
     const { seen } = follow(follower, 'a/0');
     await follower.flush();
     publisher.publish('a/0', watermark(1));
@@ -214,7 +214,7 @@ describe.skipIf(!built)('the bus over a nats-server that fails', () => {
     const [first, second] = [nats.servers[0]!, nats.servers[1]!];
     const publisher = await busAt([first.address], { heartbeatMs: 100 });
     const follower = await busAt([second.address], { heartbeatMs: 100 });
-    publisher.serve('open', () => Promise.resolve());
+    publisher.serve('open', () => Promise.resolve({ partitions: 1 }));
     const { seen } = follow(follower, 'a/0');
     await follower.flush();
     await eventually({ what: 'an answer', timeoutMs: 5_000, everyMs: 20 }, () => answered(follower));

@@ -29,10 +29,9 @@ export class CertificateAuthority {
     return this.#certificate.toString();
   }
 
-  /** For a server on loopback. */
-  server(): KeyPair {
+  /** For a server on loopback, or with these names and addresses. */
+  server(names: readonly string[] = ['127.0.0.1', 'localhost']): KeyPair {
     const key = newKey();
-    const names = ['127.0.0.1', 'localhost'];
     return pair(
       key,
       this.#issue({ subject: kubernetesName('127.0.0.1'), key, extendedKeyUsages: [SERVER_AUTH], names }),

@@ -2,9 +2,11 @@ import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { assetPath } from './assets.ts';
+import type { KeyPair } from './certificates.ts';
 import { Child } from './child.ts';
 import { GiveUp, eventually } from './eventually.ts';
 import { freePorts } from './free-ports.ts';
+import type { NatsAccounts } from './nats-accounts.ts';
 
 const READY_TIMEOUT_MS = 30_000;
 
@@ -13,6 +15,10 @@ export interface NatsServersOptions {
   readonly count: 1 | 3;
   /** Default: the server's own, 1 MiB. */
   readonly maxPayloadBytes?: number;
+  /** Clients come by TLS; with `clientCa` only those that have a certificate of that authority. */
+  readonly tls?: KeyPair & { readonly clientCa?: string };
+  /** Clients sign in with the credentials of a user of these. */
+  readonly accounts?: NatsAccounts;
 }
 
 interface Ports {
@@ -32,7 +38,8 @@ export class NatsServers {
   }
 
   /** Resolves when all are healthy, their JetStream included. Throws AssetError if nats-server is not built. */
-  static async start({ count, maxPayloadBytes }: NatsServersOptions): Promise<NatsServers> {
+  static async start(options: NatsServersOptions): Promise<NatsServers> {
+    const { count } = options;
     const directory = await mkdtemp(join(tmpdir(), 'dogwatch-nats-'));
     const numbers = await freePorts(3 * count);
     const ports = Array.from({ length: count }, (_, i) => {
@@ -43,7 +50,7 @@ export class NatsServers {
     const servers = ports.map((its, i) => new NatsServer(`nats-${i}`, directory, its));
     const started = new NatsServers(servers, directory);
     try {
-      await Promise.all(servers.map((server) => server.configure(routes, maxPayloadBytes)));
+      await Promise.all(servers.map((server) => server.configure(routes, options)));
       await Promise.all(servers.map((server) => server.start()));
     } catch (error) {
       await started.close();
@@ -89,13 +96,27 @@ export class NatsServer {
     return `127.0.0.1:${this.port}`;
   }
 
-  async configure(routes: readonly string[], maxPayloadBytes: number | undefined): Promise<void> {
+  /** Where it tells about its connections and streams over HTTP. */
+  get monitor(): string {
+    return `http://127.0.0.1:${this.#ports.monitor}`;
+  }
+
+  /** Undefined before it was started. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  /** Writes what the next `start` goes by. */
+  async configure(routes: readonly string[], options: Omit<NatsServersOptions, 'count'>): Promise<void> {
+    const { maxPayloadBytes, tls, accounts } = options;
     const { client, monitor, cluster } = this.#ports;
-    await mkdir(join(this.#directory, this.name));
+    await mkdir(join(this.#directory, this.name), { recursive: true });
     const lines = [
       `server_name: ${this.name}`,
       `listen: 127.0.0.1:${client}`,
       `http: 127.0.0.1:${monitor}`,
+      ...(tls === undefined ? [] : await this.#tlsLines(tls)),
+      ...(accounts?.config ?? []),
       ...(maxPayloadBytes === undefined ? [] : [`max_payload: ${maxPayloadBytes}`]),
       `lame_duck_grace_period: "100ms"`,
       `jetstream { store_dir: ${JSON.stringify(join(this.#directory, this.name))} }`,
@@ -121,12 +142,17 @@ export class NatsServer {
       } catch (error) {
         throw new GiveUp(error);
       }
-      return (await fetch(`http://127.0.0.1:${this.#ports.monitor}/healthz`)).ok;
+      return (await fetch(`${this.monitor}/healthz`)).ok;
     });
   }
 
   async kill9(): Promise<void> {
     await this.#child?.kill9();
+  }
+
+  /** Removes its streams, as if its disk was lost; it must not run. */
+  async wipe(): Promise<void> {
+    await rm(join(this.#directory, this.name), { recursive: true });
   }
 
   /** SIGTERM: JetStream leaders step down, clients are cut. */
@@ -146,6 +172,15 @@ export class NatsServer {
 
   thaw(): void {
     this.#child?.signal('SIGCONT');
+  }
+
+  async #tlsLines({ certificate, privateKey, clientCa }: NonNullable<NatsServersOptions['tls']>): Promise<string[]> {
+    const texts = { crt: certificate, key: privateKey, ...(clientCa === undefined ? {} : { ca: clientCa }) };
+    for (const [extension, text] of Object.entries(texts))
+      await writeFile(this.#path(extension), text, { mode: 0o600 });
+    const path = (extension: string): string => JSON.stringify(this.#path(extension));
+    const verify = clientCa === undefined ? '' : `, ca_file: ${path('ca')}, verify: true`;
+    return [`tls { cert_file: ${path('crt')}, key_file: ${path('key')}${verify} }`];
   }
 
   #path(extension: string): string {

@@ -5,12 +5,12 @@ export interface Sample {
   readonly value: number;
 }
 
-/** The samples of a scrape. Comments and timestamps are dropped; a line that is neither is an error. */
+/** The samples of a scrape. Comments and timestamps are dropped; a line that is neither is an error. prom-client writes Nan. */
 export function parsePrometheusText(text: string): Sample[] {
   const samples: Sample[] = [];
   for (const line of text.split('\n')) {
     if (line === '' || line.startsWith('#')) continue;
-    const match = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? ([+-]?[\d.]+(?:[eE][+-]?\d+)?|[+-]Inf|NaN)(?: \d+)?$/.exec(line);
+    const match = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? ([+-]?[\d.]+(?:[eE][+-]?\d+)?|[+-]Inf|NaN|Nan)(?: \d+)?$/.exec(line);
     if (match === null) throw new Error(`not a Prometheus sample: ${line}`);
     const [, name = '', labels = '', value = ''] = match;
     samples.push({ name, labels: parseLabels(labels), value: value === '+Inf' ? Infinity : Number(value) });

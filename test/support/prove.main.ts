@@ -3,9 +3,9 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { CLAIMS_DIRECTORY } from './claims.ts';
+import { claimsDirectory, type Part } from './claims.ts';
 import { type Counts, countReports } from './vitest-report.ts';
 
 interface Proof extends Counts {
@@ -18,11 +18,13 @@ interface Proof extends Counts {
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const RESULTS = join(ROOT, 'test/results');
-const [part, ...suites] = process.argv.slice(2);
-if (part === undefined || suites.length === 0) {
-  console.error('usage: prove.main.ts PART SUITE... (files of test/conformance, without .test.ts)');
+const PARTS: readonly string[] = ['sidecar', 'distributed'] satisfies Part[];
+const [wanted = '', ...suites] = process.argv.slice(2);
+if (!PARTS.includes(wanted) || suites.length === 0) {
+  console.error(`usage: prove.main.ts ${PARTS.join('|')} PROJECT/SUITE... (files of test/, without .test.ts)`);
   process.exit(2);
 }
+const part = wanted as Part;
 
 const commit = headCommit();
 mkdirSync(join(RESULTS, 'proofs'), { recursive: true });
@@ -43,7 +45,7 @@ function headCommit(): string {
 }
 
 function proofFile(suite: string): string {
-  return join(RESULTS, 'proofs', `${suite}.json`);
+  return join(RESULTS, 'proofs', `${part}-${suite.replace('/', '-')}.json`);
 }
 
 function provenBefore(suite: string): Proof | undefined {
@@ -56,17 +58,18 @@ function provenBefore(suite: string): Proof | undefined {
 function prove(suite: string): Proof {
   const start = performance.now();
   const [load = 0] = loadavg();
-  const report = join(RESULTS, 'proofs', `${suite}.vitest.json`);
+  const report = proofFile(suite).replace(/json$/, 'vitest.json');
   const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs');
   const args = [
     'run',
     '--project',
-    'conformance',
+    dirname(suite),
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${report}`,
   ];
-  spawnSync(process.execPath, [vitest, ...args, `test/conformance/${suite}.test.ts`], { cwd: ROOT, stdio: 'inherit' });
+  const env = { ...process.env, PROVE: '1', CONFORMANCE_TARGET: part === 'sidecar' ? 'sidecar' : 'cluster' };
+  spawnSync(process.execPath, [vitest, ...args, `test/${suite}.test.ts`], { cwd: ROOT, env, stdio: 'inherit' });
   const counts = countReports([report]);
   const proof = { suite, commit, seconds: Math.round((performance.now() - start) / 1000), load, ...counts };
   writeFileSync(proofFile(suite), `${JSON.stringify(proof)}\n`);
@@ -74,8 +77,9 @@ function prove(suite: string): Proof {
 }
 
 function claims(): Record<string, unknown> {
-  const files = existsSync(CLAIMS_DIRECTORY) ? readdirSync(CLAIMS_DIRECTORY).toSorted() : [];
-  const read = (file: string): unknown => JSON.parse(readFileSync(join(CLAIMS_DIRECTORY, file), 'utf8'));
+  const directory = claimsDirectory(part);
+  const files = existsSync(directory) ? readdirSync(directory).toSorted() : [];
+  const read = (file: string): unknown => JSON.parse(readFileSync(join(directory, file), 'utf8'));
   return Object.fromEntries(files.map((file) => [file.replace(/\.json$/, ''), read(file)]));
 }
 

@@ -4,6 +4,7 @@ import { Agent, request as httpsRequest } from 'node:https';
 import type { Readable } from 'node:stream';
 import { eventually } from './eventually.ts';
 import type { Credential, Endpoint } from './kube-client.ts';
+import { LineSplitter } from './line-splitter.ts';
 import { parseWatchEvent } from './watch-event.ts';
 import { RecordedStream, type WatchRequest } from './watch-recorder.ts';
 
@@ -145,28 +146,22 @@ export class WatchClient {
   }
 
   #read(stream: RecordedStream, body: Readable): void {
-    let rest: Buffer = Buffer.alloc(0);
+    const lines = new LineSplitter();
     const end = (how: string): void => {
       if (!this.#closing) stream.ended ??= how;
     };
     body.on('data', (chunk: Buffer) => {
       const now = performance.now();
-      const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-      let from = 0;
-      for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, from)) {
-        stream.record(parseWatchEvent(bytes.toString('utf8', from, at)), now);
-        from = at + 1;
-      }
-      rest = bytes.subarray(from);
+      for (const line of lines.push(chunk)) stream.record(parseWatchEvent(line), now);
     });
     body.on('error', (error: Error) => end(error.message));
-    body.on('end', () => end(rest.length === 0 ? 'clean end' : 'end inside an event'));
+    body.on('end', () => end(lines.whole ? 'clean end' : 'end inside an event'));
     body.on('close', () => end('closed'));
   }
 }
 
 /** Path and query of a watch as client-go's reflector asks it. */
-export function watchPath({ path, resourceVersion, labels, name }: WatchRequest): string {
+export function watchPath({ path, resourceVersion, labels, name, node }: WatchRequest): string {
   const query = new URLSearchParams({ watch: 'true', allowWatchBookmarks: 'true', timeoutSeconds: '3000' });
   if (resourceVersion === undefined) {
     query.set('sendInitialEvents', 'true');
@@ -176,6 +171,7 @@ export function watchPath({ path, resourceVersion, labels, name }: WatchRequest)
     query.set('resourceVersion', String(resourceVersion));
   }
   if (name !== undefined) query.set('fieldSelector', `metadata.name=${name}`);
+  if (node !== undefined) query.set('fieldSelector', `spec.nodeName=${node}`);
   const selector = Object.entries(labels ?? {}).map(([label, value]) => `${label}=${value}`);
   if (selector.length > 0) query.set('labelSelector', selector.join(','));
   return `${path}?${query.toString()}`;

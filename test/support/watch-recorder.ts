@@ -29,6 +29,8 @@ export type WatchEvent = ObjectEvent | BookmarkEvent | ErrorEvent;
 export interface WatchRequest extends Interest {
   /** Path of the collection, as `/api/v1/configmaps` or `/api/v1/namespaces/a/configmaps`. */
   readonly path: string;
+  /** Pods of this node only; `check` does not know which those are. */
+  readonly node?: string;
   /** Where to start; undefined asks for initial events (sendInitialEvents, RV ""). */
   readonly resourceVersion?: number;
 }

@@ -1,0 +1,103 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { RateStage } from './cluster-rate-stage.ts';
+import { microsPerEvent, usageOf } from './cluster-rate-usage.ts';
+import { eventually } from './eventually.ts';
+import { sumOf } from './prometheus-text.ts';
+
+/** What a rate did to the cluster. */
+export interface Held {
+  readonly rate: number;
+  readonly seconds: number;
+  readonly written: number;
+  /** Events that came due and could not be written: upstream itself did not hold the rate. */
+  readonly notWritten: number;
+  /** Events that upstream had and the slowest partition of a shard had not, at most, looked at twice a second. */
+  readonly behindMax: number;
+  /** The same, on average over the first and the last third: a backlog that grows shows here. */
+  readonly behindFirst: number;
+  readonly behindLast: number;
+  /** From the last write until every shard had everything. */
+  readonly drainMs: number;
+  /** Bytes published that the log had not stored, at most, and from the last write until it had. */
+  readonly logBehindBytesMax: number;
+  readonly logDrainMs: number;
+  /** Envelopes the bus dropped or lost, gaps the shards saw, holes in the log. */
+  readonly dropped: number;
+  readonly gaps: number;
+  readonly logHoles: number;
+  readonly perEvent: Readonly<Record<string, number>>;
+}
+
+const LOOK_MS = 500;
+/** For what is far behind to come after all, so that its numbers are known. */
+const DRAIN_TIMEOUT_MS = 60_000;
+
+interface Losses {
+  readonly dropped: number;
+  readonly gaps: number;
+  readonly logHoles: number;
+}
+
+/** Writes leases at `rate` for `seconds`, looking on, and waits until all of it is where it belongs. */
+export async function hold(stage: RateStage, { rate, seconds }: { rate: number; seconds: number }): Promise<Held> {
+  const { upstream } = stage;
+  const limit = rate * seconds;
+  const [lossesBefore, usageBefore] = [await lossesOf(stage), usageOf(stage)];
+  const looks: number[] = [];
+  let logBehindBytesMax = 0;
+  await upstream.write('leases', rate, limit);
+  let writer = (await upstream.report()).writers.leases;
+  while ((writer?.written ?? 0) < limit) {
+    const left = (limit - (writer?.written ?? 0)) / rate;
+    await sleep(Math.min(LOOK_MS, left * 1_000));
+    const watermark = await stage.watermark();
+    const report = await upstream.report();
+    writer = report.writers.leases;
+    looks.push(Math.max(0, report.version - watermark));
+    logBehindBytesMax = Math.max(logBehindBytesMax, await logBehind(stage));
+  }
+  const ended = performance.now();
+  const { version } = await upstream.report();
+  const drain = { timeoutMs: DRAIN_TIMEOUT_MS, everyMs: 20 };
+  await eventually({ what: 'the shards have everything', ...drain }, async () => (await stage.watermark()) >= version);
+  const drainMs = Math.round(performance.now() - ended);
+  await eventually({ what: 'the log has everything', ...drain }, async () => (await logBehind(stage)) === 0);
+  const logDrainMs = Math.round(performance.now() - ended);
+  const losses = await lossesOf(stage);
+  const third = Math.ceil(looks.length / 3);
+  return {
+    rate,
+    seconds,
+    written: limit,
+    notWritten: writer?.skipped ?? 0,
+    behindMax: Math.max(0, ...looks),
+    behindFirst: mean(looks.slice(0, third)),
+    behindLast: mean(looks.slice(-third)),
+    drainMs,
+    logBehindBytesMax,
+    logDrainMs,
+    dropped: losses.dropped - lossesBefore.dropped,
+    gaps: losses.gaps - lossesBefore.gaps,
+    logHoles: losses.logHoles - lossesBefore.logHoles,
+    perEvent: microsPerEvent(usageBefore, usageOf(stage), limit),
+  };
+}
+
+async function lossesOf(stage: RateStage): Promise<Losses> {
+  const members = await Promise.all(stage.cluster.members().map((member) => member.metrics()));
+  const sum = (name: string): number => members.reduce((total, samples) => total + sumOf(samples, name), 0);
+  return {
+    dropped: sum('dogwatch_bus_envelopes_dropped_total') + sum('dogwatch_bus_gaps_total'),
+    gaps: await stage.gaps(),
+    logHoles: sum('dogwatch_log_holes_total'),
+  };
+}
+
+async function logBehind({ cluster }: RateStage): Promise<number> {
+  const members = await Promise.all(cluster.members('ingest').map((member) => member.metrics()));
+  return members.reduce((total, samples) => total + sumOf(samples, 'dogwatch_log_backlog_bytes'), 0);
+}
+
+function mean(values: readonly number[]): number {
+  return Math.round(values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length));
+}
