@@ -23,7 +23,7 @@ type Status = Readonly<Record<string, unknown>>;
 
 /** A part of a process that can say how it is. */
 interface Reporting {
-  status(): Status | Promise<Status>;
+  status(): Status;
 }
 
 /** What a process of the distributed form has in common with the others, whatever its role. */
@@ -88,11 +88,10 @@ export async function withMember(
 }
 
 function statusService(bus: Bus, name: string, parts: readonly Reporting[]): Service {
-  const answer = async (): Promise<Status> =>
-    Object.assign({}, ...(await Promise.all(parts.map((part) => part.status())))) as Status;
   return {
     async run(signal) {
-      const stop = bus.serve('status', answer, name);
+      const answer = (): Status => Object.assign({}, ...parts.map((part) => part.status())) as Status;
+      const stop = bus.serve('status', () => Promise.resolve(answer()), name);
       if (!signal.aborted) await once(signal, 'abort');
       stop();
     },
