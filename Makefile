@@ -46,7 +46,7 @@ distributed: assets ## ingests, shards and fan-outs over NATS: conformance suite
 	$(VITEST) --project distributed --reporter=default --reporter=json --outputFile.json=$(RESULTS)/distributed-suites.json || status=1; \
 	exit $$status
 
-DISTRIBUTED := $(addprefix conformance/,streams kubectl streaming rights e2e-watchers kubelet informers upstream-cases fanin upstream-restart) $(addprefix distributed/,smoke order chaos outage resume conflation boot scaling)
+DISTRIBUTED := $(addprefix conformance/,streams kubectl streaming rights e2e-watchers kubelet informers upstream-cases fanin upstream-restart) $(addprefix distributed/,smoke order chaos outage resume conflation boot scaling interest lag rate helm helm-values image)
 prove-distributed: assets ## all that is claimed of the distributed form, at full size, written to test/results/distributed.json
 	$(NODE24) test/support/prove.main.ts distributed $(DISTRIBUTED)
 

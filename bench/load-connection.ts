@@ -1,4 +1,5 @@
 import { type ClientHttp2Session, connect } from 'node:http2';
+import type { Encoding } from '@dogwatch/kube/lane.ts';
 import { countError, LoadStream, type LoadTotals } from './load-stream.ts';
 import { monotonicMicros } from './written-stamp.ts';
 
@@ -17,8 +18,15 @@ export interface LoadConnectionPlan {
   readonly authorization?: string;
   /** Paths with their queries; each a watch-list. */
   readonly paths: readonly string[];
+  /** Default: json. */
+  readonly encoding?: Encoding;
 }
 
+/** As client-go asks for objects in watches. */
+const ACCEPT: Readonly<Record<Encoding, string>> = {
+  json: 'application/json',
+  protobuf: 'application/vnd.kubernetes.protobuf;stream=watch',
+};
 const REOPEN_MS = 1_000;
 const SESSION_WINDOW = 16 * 1024 * 1024;
 const STREAM_WINDOW = 1024 * 1024;
@@ -44,7 +52,7 @@ export class LoadConnection {
     this.#target = target;
     this.#plan = plan;
     this.#totals = totals;
-    this.streams = plan.paths.map(() => new LoadStream(totals));
+    this.streams = plan.paths.map(() => new LoadStream(totals, plan.encoding));
   }
 
   open(): void {
@@ -80,7 +88,7 @@ export class LoadConnection {
     stream.reopened(resume > 0);
     const request = session.request({
       ':path': resume > 0 ? path.replace(WATCH_LIST, `${WATCH_FROM}${resume}`) : path,
-      accept: 'application/json',
+      accept: ACCEPT[this.#plan.encoding ?? 'json'],
       ...(this.#plan.authorization === undefined ? {} : { authorization: this.#plan.authorization }),
     });
     let open = false;

@@ -1,5 +1,8 @@
+import type { Encoding } from '@dogwatch/kube/lane.ts';
 import type { LagHistogram } from './lag-histogram.ts';
-import { readResourceVersion, readStamp } from './written-stamp.ts';
+import { LoadJsonReader } from './load-json-reader.ts';
+import { LoadProtobufReader } from './load-protobuf-reader.ts';
+import type { LoadReader, LoadSink } from './load-reader.ts';
 
 /** What a set of streams has seen since the last reset. */
 export interface LoadCounts {
@@ -44,27 +47,19 @@ export interface LoadTotals {
   readonly lag: LagHistogram;
 }
 
-const NEWLINE = 0x0a;
-const END_ANNOTATION = Buffer.from('"k8s.io/initial-events-end":"true"');
-/** Where the first letter of the type stands in `{"type":"ADDED"`. */
-const TYPE_AT = 9;
-const ADDED = 'A'.charCodeAt(0);
-const MODIFIED = 'M'.charCodeAt(0);
-const DELETED = 'D'.charCodeAt(0);
-const BOOKMARK = 'B'.charCodeAt(0);
-
-/** Reads one watch: finds lines, types, versions and stamps by bytes, without parsing. */
-export class LoadStream {
+/** Counts what one watch brings, over all the bodies it is read from. */
+export class LoadStream implements LoadSink {
   /** Live events and the sum of their versions since the last reset: equal to the writer's, nothing is missing. */
   count = 0;
   versionSum = 0;
   readonly #totals: LoadTotals;
+  readonly #reader: LoadReader;
   #last = 0;
   #initial = true;
-  #carry: Buffer[] = [];
 
-  constructor(totals: LoadTotals) {
+  constructor(totals: LoadTotals, encoding: Encoding = 'json') {
     this.#totals = totals;
+    this.#reader = encoding === 'json' ? new LoadJsonReader(this) : new LoadProtobufReader(this);
   }
 
   /** The version to go on from after an end; 0: from the beginning. */
@@ -80,7 +75,7 @@ export class LoadStream {
 
   /** A new stream of the same watch: after a 410 (`resuming` false) with initial events, else from `resumeVersion`. */
   reopened(resuming: boolean): void {
-    this.#carry = [];
+    this.#reader.restart();
     if (resuming) return;
     this.#initial = true;
     this.#last = 0;
@@ -89,62 +84,41 @@ export class LoadStream {
   /** Takes a chunk that arrived at `now` (microseconds of the monotonic clock). */
   read(chunk: Buffer, now: number): void {
     this.#totals.counts.bytes += chunk.length;
-    let bytes = chunk;
-    let start = 0;
-    let end = bytes.indexOf(NEWLINE);
-    if (end >= 0 && this.#carry.length > 0) {
-      const carried = this.#carry.reduce((sum, { length }) => sum + length, 0);
-      bytes = Buffer.concat([...this.#carry, chunk]);
-      this.#carry = [];
-      end += carried;
-    }
-    while (end >= 0) {
-      this.#line(bytes, start, end, now);
-      start = end + 1;
-      end = bytes.indexOf(NEWLINE, start);
-    }
-    if (start < bytes.length) this.#carry.push(bytes.subarray(start));
+    this.#reader.read(chunk, now);
   }
 
-  #line(bytes: Buffer, start: number, end: number, now: number): void {
-    const { counts, lag } = this.#totals;
-    const version = readResourceVersion(bytes, start);
-    switch (bytes[start + TYPE_AT]) {
-      case ADDED:
-      case MODIFIED:
-      case DELETED: {
-        if (this.#initial) {
-          counts.initial += 1;
-          return;
-        }
-        counts.deliveries += 1;
-        if (version < this.#last) counts.disordered += 1;
-        else if (version === this.#last) counts.repeated += 1;
-        this.#last = version;
-        this.count += 1;
-        this.versionSum += version;
-        const stamp = readStamp(bytes, start, end);
-        if (stamp !== undefined && stamp > 0) lag.record(now - stamp);
-        return;
-      }
-      case BOOKMARK: {
-        counts.bookmarks += 1;
-        if (version < this.#last) counts.disordered += 1;
-        this.#last = version;
-        if (!this.#initial) return;
-        const marked = bytes.indexOf(END_ANNOTATION, start);
-        if (marked >= 0 && marked < end) {
-          this.#initial = false;
-          counts.ready += 1;
-        }
-        return;
-      }
-      default: {
-        const { object } = JSON.parse(bytes.toString('utf8', start, end)) as { object: { code?: number } };
-        countError(counts, String(object.code ?? 'unknown'));
-        if (object.code === 410) this.#forget();
-      }
+  change(version: number): boolean {
+    const { counts } = this.#totals;
+    if (this.#initial) {
+      counts.initial += 1;
+      return false;
     }
+    counts.deliveries += 1;
+    if (version < this.#last) counts.disordered += 1;
+    else if (version === this.#last) counts.repeated += 1;
+    this.#last = version;
+    this.count += 1;
+    this.versionSum += version;
+    return true;
+  }
+
+  written(stamp: number, now: number): void {
+    if (stamp > 0) this.#totals.lag.record(now - stamp);
+  }
+
+  bookmark(version: number, endsInitialEvents: boolean): void {
+    const { counts } = this.#totals;
+    counts.bookmarks += 1;
+    if (version < this.#last) counts.disordered += 1;
+    this.#last = version;
+    if (!this.#initial || !endsInitialEvents) return;
+    this.#initial = false;
+    counts.ready += 1;
+  }
+
+  error(code: number | undefined): void {
+    countError(this.#totals.counts, String(code ?? 'unknown'));
+    if (code === 410) this.#forget();
   }
 
   #forget(): void {

@@ -13,6 +13,8 @@ export interface RatePopulation {
   readonly podsPerNode: number;
   /** Up to a hundred: app-00 and so on, over which each node's pods are spread. */
   readonly namespaces: number;
+  /** True: leases are spread over the namespaces by node, as those of leader elections; else all are in kube-node-lease. */
+  readonly leasesSpread?: boolean;
 }
 
 export interface RateFleets {
@@ -42,10 +44,11 @@ export function podNamespace(population: RatePopulation, nodeIndex: number, slot
  * nodes in an annotation.
  */
 export function populateFleets(store: SimulatedStore, population: RatePopulation): RateFleets {
-  const { nodes, podsPerNode, namespaces } = population;
+  const { nodes, podsPerNode, namespaces, leasesSpread = false } = population;
   const add = loader(store);
   for (let index = 0; index < namespaces; index += 1) addNamespace(add, podNamespace(population, index, 0));
   const ofNode = [{ mark: NODE_MARK, valueOf: (index: number) => index }];
+  const ofLease = [...ofNode, { mark: NAMESPACE_MARK, valueOf: (index: number) => index % namespaces }];
   const ofPod = [
     { mark: NODE_MARK, valueOf: (index: number) => Math.floor(index / podsPerNode) },
     { mark: SLOT_MARK, valueOf: (index: number) => index % podsPerNode },
@@ -55,7 +58,7 @@ export function populateFleets(store: SimulatedStore, population: RatePopulation
     },
   ];
   const fleets = {
-    leases: fleet(find('coordination.k8s.io', 'leases'), nodes, { object: markedLease(), places: ofNode }),
+    leases: fleet(find('coordination.k8s.io', 'leases'), nodes, { object: markedLease(leasesSpread), places: ofLease }),
     nodes: fleet(find('', 'nodes'), nodes, { object: stamped(node(`node-${NODE_MARK}`, 0)), places: ofNode }),
     pods: fleet(find('', 'pods'), nodes * podsPerNode, { object: stamped(markedPod()), places: ofPod }),
   };
@@ -93,9 +96,10 @@ function find(group: string, resource: string): SimulatedResource {
   return found;
 }
 
-function markedLease(): KubeObject {
+function markedLease(spread: boolean): KubeObject {
   const object = lease(`node-${NODE_MARK}`);
-  const { annotations: _stamp, ...metadata } = object.metadata;
+  const { annotations: _stamp, ...rest } = object.metadata;
+  const metadata = spread ? { ...rest, namespace: `app-${NAMESPACE_MARK}` } : rest;
   return { ...object, metadata, spec: { ...(object['spec'] as object), renewTime: TIME_MARK } };
 }
 

@@ -1,9 +1,16 @@
+import { FieldReader, stringField } from '@dogwatch/kube/proto-wire.ts';
+import { openUnknown } from '@dogwatch/kube/runtime-unknown.ts';
+import { TIME_ORIGIN } from './simulated-template.ts';
+
 /** The annotation in which writers say when an event was due, in microseconds of `monotonicMicros`. */
 export const WRITTEN_ANNOTATION = 'dogwatch-bench/written';
 
 const MARKER = Buffer.from(`"${WRITTEN_ANNOTATION}":"`);
 const RESOURCE_VERSION = Buffer.from('"resourceVersion":"');
 const QUOTE = 0x22;
+/** Of the value in an entry of a map in protobuf: field 2, length-delimited. Its length is one byte. */
+const VALUE_TAG = 0x12;
+const ORIGIN_SECONDS = Date.parse(TIME_ORIGIN) / 1000;
 
 /** One clock for all processes of this machine: the kernel's monotonic clock, in microseconds. */
 export function monotonicMicros(): number {
@@ -21,6 +28,39 @@ export function readStamp(bytes: Buffer, from: number, to: number): number | und
 export function readResourceVersion(bytes: Buffer, from: number): number {
   const at = bytes.indexOf(RESOURCE_VERSION, from);
   return at < 0 ? 0 : readDigits(bytes, at + RESOURCE_VERSION.length);
+}
+
+const PROTOBUF_MARKER = Buffer.concat([stringField(1, WRITTEN_ANNOTATION), Buffer.from([VALUE_TAG])]);
+
+/**
+ * The stamp in the bytes of an object in protobuf, or undefined. A lease has it as its renewTime, microseconds after
+ * `TIME_ORIGIN`; anything else in the annotation.
+ */
+export function readProtobufStamp(object: Buffer): number | undefined {
+  const { kind, rawStart, rawEnd } = openUnknown(object);
+  if (kind === 'Lease') return readRenewTime(new FieldReader(object, rawStart, rawEnd));
+  const at = object.indexOf(PROTOBUF_MARKER);
+  return at < 0 ? undefined : readDigits(object, at + PROTOBUF_MARKER.length + 1);
+}
+
+/** Fields of coordination.v1.Lease and LeaseSpec, and of metav1.MicroTime. */
+const [SPEC, RENEW_TIME, SECONDS, NANOS] = [2, 4, 1, 2];
+
+function readRenewTime(lease: FieldReader): number | undefined {
+  const time = fieldOf(fieldOf(lease, SPEC), RENEW_TIME);
+  if (time === undefined) return undefined;
+  let micros = -ORIGIN_SECONDS * 1_000_000;
+  while (time.next()) {
+    if (time.field === SECONDS) micros += Number(time.int()) * 1_000_000;
+    else if (time.field === NANOS) micros += Number(time.int()) / 1_000;
+  }
+  return micros;
+}
+
+/** The message that is field `number`, if it is there. */
+function fieldOf(message: FieldReader | undefined, number: number): FieldReader | undefined {
+  while (message?.next() === true) if (message.field === number) return message.message();
+  return undefined;
 }
 
 function readDigits(bytes: Buffer, from: number): number {

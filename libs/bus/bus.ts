@@ -49,7 +49,7 @@ export interface LaneRequests {
     };
     reply: TrackState;
   };
-  /** Nobody at the follower needs these any more. */
+  /** Nobody at the follower needs these any more; where nothing is named, nothing of the partition. */
   unlink: {
     request: { readonly lane: Lane; readonly partition: number } & Omit<LinkRequest, 'replace'>;
     reply: void;

@@ -1,7 +1,7 @@
 import type { GroupVersionResource } from '@dogwatch/kube/group-resource.ts';
 import type { Encoding, Lane, View } from '@dogwatch/kube/lane.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
-import type { Control } from './control.ts';
+import type { Control, ControlEntry } from './control.ts';
 
 const PREFIX = 'ingest/';
 
@@ -50,23 +50,51 @@ export class LaneDirectory {
 
   /** The ingest that leads the lane's resource, or did last; undefined if none is named. */
   leaderOf(lane: GroupResource): string | undefined {
-    const entry = this.#control.entry(resourceKey(lane));
-    const { holder = '' } = (entry?.value ?? {}) as Partial<ResourceEntry>;
+    const { holder } = entryOf(this.#control.entry(resourceKey(lane)));
     return holder === '' ? undefined : holder;
   }
 
   /** All lanes that are read. */
   lanes(): readonly OpenLane[] {
-    return [...this.#control.entries(PREFIX)].flatMap(([key, { value }]) =>
-      ((value as Partial<ResourceEntry>).lanes ?? []).map((entry) => {
+    return [...this.#control.entries(PREFIX)].flatMap(([key, seen]) =>
+      entryOf(seen).lanes.map((entry) => {
         const { version, encoding, view } = entry;
         return { ...entry, lane: { ...resourceOf(key), version, encoding, view } };
       }),
     );
   }
 
-  /** Calls `listener` whenever any of it has changed. Returns how to stop. */
+  /**
+   * Calls `listener` whenever any of it has changed but the versions of the lanes, which do with every renewal. Returns
+   * how to stop.
+   */
   onChange(listener: () => void): () => void {
-    return this.#control.watch(PREFIX, listener);
+    const known = new Map<string, string>();
+    for (const [key, seen] of this.#control.entries(PREFIX)) known.set(key, identityOf(seen));
+    return this.#control.watch(PREFIX, (key, seen) => {
+      const identity = identityOf(seen);
+      if ((known.get(key) ?? identityOf(undefined)) === identity) return;
+      if (seen === undefined) known.delete(key);
+      else known.set(key, identity);
+      listener();
+    });
   }
+}
+
+function entryOf(seen: ControlEntry | undefined): ResourceEntry {
+  const { holder = '', lanes = [] } = (seen?.value ?? {}) as Partial<ResourceEntry>;
+  return { holder, lanes };
+}
+
+/** Equal while the same process leads the same histories of the same lanes. */
+function identityOf(seen: ControlEntry | undefined): string {
+  const { holder, lanes } = entryOf(seen);
+  const named = lanes.map(({ version, encoding, view, partitions, epoch }) => [
+    version,
+    encoding,
+    view,
+    partitions,
+    epoch,
+  ]);
+  return JSON.stringify([holder, named]);
 }

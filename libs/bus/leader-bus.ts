@@ -1,5 +1,5 @@
 import type { Lane } from '@dogwatch/kube/lane.ts';
-import { StatusError } from '@dogwatch/kube/status.ts';
+import { StatusError, serviceUnavailable } from '@dogwatch/kube/status.ts';
 import { type Clock, sleep } from '@dogwatch/process/clock.ts';
 import { type Bus, type LaneRequestKind, type LaneRequests, NoResponder } from './bus.ts';
 import type { Envelope } from './envelope.ts';
@@ -11,7 +11,10 @@ const RETRY_MS = 200;
 /** What a leader of a lane is asked. */
 const LEADER_KINDS: ReadonlySet<LaneRequestKind> = new Set(['open', 'close', 'repair', 'fence', 'backfill', 'sync']);
 
-/** A bus whose requests about a lane go to the ingest that leads it, unless they are addressed otherwise. */
+/**
+ * A bus whose requests about a lane go to the ingest that leads it, unless they are addressed otherwise. They reject with
+ * StatusError, 503 where nobody has led it for some seconds.
+ */
 export class LeaderBus implements Bus {
   readonly #bus: Bus;
   readonly #leaderOf: (lane: Lane) => string | undefined;
@@ -57,16 +60,33 @@ export class LeaderBus implements Bus {
     const deadline = this.#clock.now() + PATIENCE_MS;
     for (;;) {
       try {
-        return await this.#bus.request(kind, request, this.#leaderOf(lane));
+        return await this.#ask(kind, request, this.#leaderOf(lane));
       } catch (error) {
-        if (!isLeaderless(error) || this.#clock.now() > deadline) throw error;
+        if (!isLeaderless(error)) throw error;
+        if (this.#clock.now() >= deadline) throw unavailable(error);
       }
       await sleep(this.#clock, RETRY_MS, NEVER);
     }
   }
+
+  /** Where no leader is known any ingest may be asked, but for a state: shards answer for those, too. */
+  #ask<K extends LaneRequestKind>(
+    kind: K,
+    request: LaneRequests[K]['request'],
+    leader: string | undefined,
+  ): Promise<LaneRequests[K]['reply']> {
+    if (leader === undefined && kind === 'sync') return Promise.reject(new NoResponder(kind));
+    return this.#bus.request(kind, request, leader);
+  }
 }
 
 const NEVER = new AbortController().signal;
+
+/** What could not be asked for so long; that nobody answered says nothing of what there is. */
+function unavailable(error: unknown): unknown {
+  if (!(error instanceof NoResponder)) return error;
+  return new StatusError(serviceUnavailable(error.message, 1), { cause: error });
+}
 
 /** Nobody answered, or somebody who does not lead (any more). */
 function isLeaderless(error: unknown): boolean {

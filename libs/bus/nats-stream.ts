@@ -3,7 +3,8 @@ import { NatsDisconnected, NatsNoResponders, type NatsPort, NatsTimeout } from '
 /** Short, because what a dead leader took is never answered; everything asked here may be asked again. */
 const API_TIMEOUT_MS = 1_500;
 /** Making a stream takes an election. */
-const MAKE_TIMEOUT_MS = 10_000;
+const MAKE_TIMEOUT_MS = 2_500;
+const MAKE_ATTEMPTS = 4;
 const NO_MESSAGE = 10_037;
 const NO_STREAM = 10_059;
 const STREAM_EXISTS = 10_058;
@@ -92,6 +93,17 @@ export class NatsStream {
       duplicate_window: settings.duplicateWindowMs * NANOSECONDS,
       allow_direct: true,
     };
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#make(config);
+      } catch (error) {
+        // Of two equal requests at once the server answers one only, so that who is not answered asks again.
+        if (!(error instanceof NatsTimeout) || attempt === MAKE_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  async #make(config: { readonly first_seq: number | undefined }): Promise<StreamFacts> {
     try {
       return factsOf(await this.#call(`STREAM.CREATE.${this.name}`, config, MAKE_TIMEOUT_MS));
     } catch (error) {

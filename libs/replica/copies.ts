@@ -26,11 +26,16 @@ export interface CopiesConfig extends ReplicaLimits {
   readonly openTimeoutMs: number;
 }
 
+/** Envelopes kept of a lane that is being opened; of more, all are dropped, and recovered like others that were lost. */
+const EARLY_MAX = 10_000;
+
 interface Held {
   readonly lane: Lane;
   replica: LaneReplica | undefined;
   opened: Promise<LaneReplica>;
   unfollow: () => void;
+  /** The supply has it open for us. */
+  supplied: boolean;
   users: number;
   idle: Timer | undefined;
 }
@@ -93,13 +98,14 @@ export class Copies implements Service, LaneSource {
       replica: undefined,
       opened: pending.promise,
       unfollow: () => undefined,
+      supplied: false,
       users: 0,
       idle: undefined,
     };
     this.#lanes.set(laneKey(lane), held);
     held.opened.catch((error: unknown) => {
       this.#deps.log.debug({ lane: laneKey(lane), err: error }, 'lane did not open');
-      this.#forget(held);
+      return this.#close(held);
     });
     pending.resolve(this.#opening(held));
     return held;
@@ -110,16 +116,27 @@ export class Copies implements Service, LaneSource {
     const { bus, supply } = this.#deps;
     const { lane } = held;
     const early: Envelope[] = [];
-    let onFirst = (envelope: Envelope): void => void early.push(envelope);
+    let onFirst = (envelope: Envelope): void => {
+      if (early.push(envelope) > EARLY_MAX) early.length = 0;
+    };
     const unfollows = [bus.follow(trackOf(lane, 0), (envelope) => onFirst(envelope))];
     held.unfollow = () => unfollows.forEach((unfollow) => unfollow());
     const partitions = Array.from({ length: await supply.open(lane) }, (_, i) => i);
+    held.supplied = true;
+    if (!this.#isCurrent(held)) {
+      // It was closed meanwhile.
+      await this.#giveBack(held);
+      throw new StatusError(storageInitializing(0));
+    }
     const replica = new LaneReplica(lane, partitions, { ...this.#deps, recovery: supply }, this.#config);
     held.replica = replica;
     const take = (envelope: Envelope, partition: number): void => {
       replica.onEnvelope(envelope, partition);
       // The resource is gone upstream: whoever asks again finds that out anew.
-      if (envelope.kind === 'end' && envelope.end === 'ended') this.#forget(held);
+      if (envelope.kind !== 'end' || envelope.end !== 'ended' || !this.#isCurrent(held)) return;
+      held.supplied = false;
+      supply.ended(lane);
+      this.#forget(held);
     };
     onFirst = (envelope) => take(envelope, 0);
     for (const partition of partitions.slice(1)) {
@@ -160,8 +177,14 @@ export class Copies implements Service, LaneSource {
   }
 
   async #close(held: Held): Promise<void> {
-    const { supply, log } = this.#deps;
     this.#forget(held);
+    await this.#giveBack(held);
+  }
+
+  async #giveBack(held: Held): Promise<void> {
+    const { supply, log } = this.#deps;
+    if (!held.supplied) return;
+    held.supplied = false;
     try {
       await supply.release(held.lane);
     } catch (error) {

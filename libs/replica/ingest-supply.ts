@@ -7,6 +7,8 @@ export function createIngestSupply(bus: Bus): LaneSupply {
   return {
     open: async (lane: Lane) => (await bus.request('open', { lane })).partitions,
     release: (lane: Lane) => bus.request('close', { lane }),
+    // The ingest has closed it.
+    ended: () => undefined,
     recover: async ({ lane }: Lack) => {
       await bus.request('repair', { lane });
       return 'published';

@@ -9,6 +9,7 @@ import type { Log } from '@dogwatch/process/log.ts';
 import type { LaneEnd, LaneFacts, LaneView } from '@dogwatch/watch/lane-view.ts';
 import { type Batch, type Change, type Listing, type Tombstone, WatchCache } from '@dogwatch/watch/watch-cache.ts';
 import { Backfills } from './backfills.ts';
+import { Fences } from './fences.ts';
 import type { Recovery } from './lane-supply.ts';
 import { PartitionedLane } from './partitioned-lane.ts';
 import { TrackFeed, type WholeState } from './track-feed.ts';
@@ -55,6 +56,8 @@ export class LaneReplica implements LaneView {
   #facts: LaneFacts | undefined;
   #epoch = 0;
   readonly #backfills: Backfills;
+  readonly #probes: Fences;
+  readonly #inventories: Fences;
   appliedAt = 0;
 
   /** `partitions`: those that are followed; several are merged into the lane's one order. */
@@ -63,7 +66,9 @@ export class LaneReplica implements LaneView {
     this.#deps = deps;
     this.#limits = limits;
     this.#waiters = new VersionWaiters(deps.clock);
-    this.#backfills = new Backfills(lane, deps.bus, () => this.cache);
+    this.#backfills = new Backfills(lane, deps.bus);
+    this.#probes = new Fences(deps.bus, lane, false);
+    this.#inventories = new Fences(deps.bus, lane, true);
     const merged = partitions.length > 1 ? new PartitionedLane(lane, deps, this.#merged()) : undefined;
     const sink = merged ?? {
       onChanges: (_feed: TrackFeed, batch: Batch) => this.#apply((cache) => cache.apply(batch)),
@@ -134,11 +139,11 @@ export class LaneReplica implements LaneView {
   }
 
   async fresh<T>(timeoutMs: number, use: (rv: ResourceVersion) => T): Promise<T> {
-    const { bus, clock } = this.#deps;
+    const { clock } = this.#deps;
     const deadline = clock.now() + timeoutMs;
     // Upstream keeps no watch cache of Events and gives their watches no bookmarks: only a list can tell.
     const inventory = this.cache.size <= INVENTORY_OBJECTS_MAX || this.lane.resource === 'events';
-    const fence = await bus.request('fence', { lane: this.lane, inventory });
+    const fence = await (inventory ? this.#inventories : this.#probes).raise();
     const found = fence.inventory;
     const holds = (): boolean =>
       this.cache.watermark >= fence.rv || (found !== undefined && sameObjects(this.cache, found));
@@ -152,7 +157,12 @@ export class LaneReplica implements LaneView {
   }
 
   backfill(rv: ResourceVersion): Promise<boolean> {
-    return this.#backfills.reach(rv);
+    return this.#backfills.reach(rv, this);
+  }
+
+  /** It is of the whole lane. */
+  concerns(): boolean {
+    return true;
   }
 
   /** Asks for what is not there yet. */
@@ -183,6 +193,7 @@ export class LaneReplica implements LaneView {
         }),
       onState: (state: LaneState) => {
         this.#adopt(state);
+        this.#waiters.check();
         this.#applied('state');
       },
       onEnd: (end: LaneEnd) => this.#end(end),
@@ -195,7 +206,8 @@ export class LaneReplica implements LaneView {
     // Before the feed goes on with what came meanwhile, which continues the whole state.
     this.cache.advance(state.watermark, this.cache.position);
     this.#applied('state');
-    feed.adopt(state);
+    // Of a version that is held in part the cache may not know which: then that is a hole like any other.
+    feed.adopt({ ...state, position: this.cache.position });
     this.#waiters.check();
   }
 

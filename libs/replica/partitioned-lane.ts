@@ -75,7 +75,7 @@ export class PartitionedLane implements FeedSink {
   onState(feed: TrackFeed, state: WholeState): void {
     this.#gathered.set(feed, state);
     if (this.#gathered.size === this.#feeds.length) this.#cut();
-    else this.#gathering ??= this.#options.clock.setTimeout(() => this.#gather(), GATHER_MS);
+    else this.#gatherLater();
   }
 
   onEnd(end: LaneEnd): void {
@@ -89,10 +89,13 @@ export class PartitionedLane implements FeedSink {
     this.#gathering?.cancel();
   }
 
-  #gather(): void {
-    // Again, for one that fills a hole just now is not asked, and may go on without a state.
-    this.#gathering = this.#options.clock.setTimeout(() => this.#gather(), GATHER_MS);
-    for (const feed of this.#feeds) if (!this.#gathered.has(feed)) feed.recover(true);
+  #gatherLater(): void {
+    this.#gathering ??= this.#options.clock.setTimeout(() => {
+      this.#gathering = undefined;
+      // Again and again, until all are there.
+      this.#gatherLater();
+      for (const feed of this.#feeds) if (!this.#gathered.has(feed)) feed.recover(true);
+    }, GATHER_MS);
   }
 
   #cut(): void {
@@ -139,6 +142,7 @@ export class PartitionedLane implements FeedSink {
   #syncAnew(reason: Error): void {
     this.#options.log.error({ lane: laneKey(this.#lane), err: reason }, 'the lane is synced anew');
     this.#merge = undefined;
+    this.#gatherLater();
     for (const feed of this.#feeds) feed.recover(true);
   }
 }

@@ -5,6 +5,8 @@ import type { LaneEnd } from '@dogwatch/watch/lane-view.ts';
 import { partitionOf } from '@dogwatch/watch/partition.ts';
 import { LateChange, TrackMerge } from '@dogwatch/watch/track-merge.ts';
 import type { Batch, Change } from '@dogwatch/watch/watch-cache.ts';
+import { Backfills } from './backfills.ts';
+import { Fences } from './fences.ts';
 import type { ReplicaLimits } from './lane-replica.ts';
 import { type LinkOptions, PartitionLink } from './partition-link.ts';
 import { type Scope, scopeKey } from './scope.ts';
@@ -12,10 +14,20 @@ import { ScopedView } from './scoped-view.ts';
 import type { FeedSink, TrackFeed, WholeState } from './track-feed.ts';
 import { VersionWaiters } from './version-waiters.ts';
 
+/** Bytes that may wait for a partition that lags, before the scopes that span partitions are read anew. */
 const MERGE_BYTES_MAX = 64 * 1024 * 1024;
 const WATCH_MS = 1_000;
 
 export type ScopedLaneOptions = Omit<LinkOptions, 'lane' | 'partition' | 'sink'>;
+
+/** All partitions in one order, for scopes that span them. */
+interface Merging {
+  readonly merge: TrackMerge;
+  /** Those of another history are not merged. */
+  readonly epoch: number;
+  /** Up to here everything was given to the views. */
+  given: ResourceVersion;
+}
 
 /** The scopes of one keyed lane that this process has clients for, fed by a link to a shard of each partition. */
 export class ScopedLane implements FeedSink {
@@ -26,18 +38,25 @@ export class ScopedLane implements FeedSink {
   readonly #views = new Map<string, ScopedView>();
   readonly #named = new Map<string, ScopedView>();
   readonly #indexed = new Map<string, ScopedView>();
-  /** Those that are being read. */
-  readonly #unfinished = new Set<ScopedView>();
+  /** Those that are read, but wait for the watermark. */
+  readonly #behind = new Set<ScopedView>();
   readonly #waiters: VersionWaiters;
+  readonly #fences: Fences;
+  readonly #backfills: Backfills;
   readonly #watching: Timer;
-  /** Of all partitions, for scopes that span them; undefined while there is none. */
-  #merge: TrackMerge | undefined;
+  /** Undefined while no scope spans partitions. */
+  #merging: Merging | undefined;
+  #closed = false;
+  /** Called once the resource is gone upstream: the lane is to be closed. */
+  onEnded: () => void = () => {};
 
   constructor(lane: Lane, partitions: number, options: ScopedLaneOptions, limits: ReplicaLimits) {
     this.lane = lane;
     this.#options = options;
     this.#limits = limits;
     this.#waiters = new VersionWaiters(options.clock);
+    this.#fences = new Fences(options.bus, lane, false);
+    this.#backfills = new Backfills(lane, options.bus);
     this.#links = Array.from(
       { length: partitions },
       (_, partition) => new PartitionLink({ ...options, lane, partition, sink: this }),
@@ -51,8 +70,8 @@ export class ScopedLane implements FeedSink {
     return this.#views.size;
   }
 
-  get views(): Iterable<ScopedView> {
-    return this.#views.values();
+  has(scope: Scope): boolean {
+    return this.#views.has(scopeKey(this.lane, scope));
   }
 
   /** The view of a scope, opened if it is not. */
@@ -60,21 +79,24 @@ export class ScopedLane implements FeedSink {
     const key = scopeKey(this.lane, scope);
     const held = this.#views.get(key);
     if (held !== undefined) return held;
-    if (scope.kind === 'indexed') this.#merge ??= this.#newMerge();
+    if (scope.kind === 'indexed') this.#merging ??= this.#newMerging();
     const view = new ScopedView(scope, {
-      ...this.#options,
       key,
       lane: this.lane,
+      clock: this.#options.clock,
       limits: this.#limits,
       links: scope.kind === 'name' ? [this.#linkOf(scope.namespace, scope.name)] : this.#links,
-      partitionOf: ({ namespace, name }) => partitionOf(namespace, name, this.#links.length),
+      partitionOf: this.#partitionOf,
       watermark: () => this.#watermarkOf(scope),
       waiters: this.#waiters,
+      fences: this.#fences,
+      backfills: this.#backfills,
+      onBehind: this.#onBehind,
     });
     this.#views.set(key, view);
     if (scope.kind === 'name') this.#named.set(scope.key, view);
     else this.#indexed.set(scope.value, view);
-    this.#sync(view);
+    view.sync();
     return view;
   }
 
@@ -84,15 +106,17 @@ export class ScopedLane implements FeedSink {
     this.#views.delete(view.key);
     if (view.scope.kind === 'name') this.#named.delete(view.scope.key);
     else this.#indexed.delete(view.scope.value);
-    if (this.#indexed.size === 0) this.#merge = undefined;
-    this.#unfinished.delete(view);
+    if (this.#indexed.size === 0) this.#merging = undefined;
+    this.#behind.delete(view);
     view.close();
   }
 
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#watching.cancel();
-    for (const view of Array.from(this.#views.values())) this.release(view);
     for (const link of this.#links) link.close();
+    for (const view of Array.from(this.#views.values())) this.release(view);
     this.#waiters.close();
   }
 
@@ -102,48 +126,68 @@ export class ScopedLane implements FeedSink {
       merge.add(feed.partition, fresh);
       merge.reach(feed.partition, fresh.at(-1)!.object.rv);
     });
-    this.#waiters.check();
+    this.#moved();
   }
 
   onWatermark(feed: TrackFeed, rv: ResourceVersion): void {
     this.#toMerge(feed, (merge) => merge.reach(feed.partition, rv));
-    for (const view of this.#unfinished) if (view.finishSync()) this.#unfinished.delete(view);
-    this.#waiters.check();
+    this.#moved();
   }
 
-  /** The link begins, or its shard could not continue it: its scopes are read as a whole. */
+  /** The link begins, or its shard could not continue it: its scopes are read as a whole, before anything behind it. */
   onState(feed: TrackFeed, state: WholeState): void {
+    for (const view of this.#views.values()) view.resync(feed.partition);
+    this.#mergeFrom(feed, state);
     feed.adopt(state);
-    this.#links[feed.partition]!.resume();
-    this.#toMerge(feed, (merge) => merge.reach(feed.partition, state.watermark));
-    for (const view of this.#views.values()) {
-      if (view.ready && view.uses(feed.partition)) this.#sync(view);
-    }
+    this.#links[feed.partition]!.resume(state);
+    this.#moved();
   }
 
-  /** Told to every partition; each view is told once, by the first. */
+  /** Each partition says so; once is enough. Where a history ends, the next comes as a state. */
   onEnd(end: LaneEnd): void {
-    for (const view of this.#views.values()) view.end(end);
+    if (end === 'ended' && !this.#closed) this.onEnded();
   }
+
+  readonly #partitionOf = ({ namespace, name }: { namespace: string; name: string }): number =>
+    partitionOf(namespace, name, this.#links.length);
+
+  readonly #onBehind = (view: ScopedView): void => void this.#behind.add(view);
 
   #linkOf(namespace: string, name: string): PartitionLink {
     return this.#links[partitionOf(namespace, name, this.#links.length)]!;
   }
 
   #watermarkOf(scope: Scope): ResourceVersion {
-    if (scope.kind === 'indexed') return this.#merge?.watermark ?? 0;
+    if (scope.kind === 'indexed') return this.#merging?.given ?? 0;
     return this.#linkOf(scope.namespace, scope.name).feed.watermark;
   }
 
-  #newMerge(): TrackMerge {
-    const merge = new TrackMerge({ partitions: this.#links.length, bytesMax: MERGE_BYTES_MAX });
-    for (const { feed, partition } of this.#links) merge.reach(partition, feed.watermark);
-    return merge;
+  /** Merges what comes from now on, in the newest history; of one partition what comes behind a whole state. */
+  #newMerging(begun?: { readonly feed: TrackFeed; readonly state: WholeState }): Merging {
+    const places = this.#links.map(({ feed }) => (feed === begun?.feed ? begun.state : feed));
+    const epoch = Math.max(...places.map((place) => place.epoch));
+    const reached = places.map((place) => (place.epoch === epoch ? reachOf(place) : 0));
+    const given = Math.min(...reached);
+    const merge = new TrackMerge({ partitions: this.#links.length, bytesMax: MERGE_BYTES_MAX, watermark: given });
+    for (const [partition, rv] of reached.entries()) merge.reach(partition, rv);
+    return { merge, epoch, given };
+  }
+
+  /** What waits of the partition is in `state`, or of another history; what waits of the others is still to be given. */
+  #mergeFrom(feed: TrackFeed, state: WholeState): void {
+    if (this.#merging === undefined) return;
+    if (this.#merging.epoch === state.epoch) {
+      this.#advance(this.#merging, (merge) => merge.reach(feed.partition, reachOf(state)));
+    } else this.#merging = this.#newMerging({ feed, state });
   }
 
   #toMerge(feed: TrackFeed, use: (merge: TrackMerge) => void): void {
-    const merge = this.#merge;
-    if (merge === undefined) return;
+    const merging = this.#merging;
+    if (merging?.epoch === feed.epoch) this.#advance(merging, use);
+  }
+
+  #advance(merging: Merging, use: (merge: TrackMerge) => void): void {
+    const { merge } = merging;
     try {
       use(merge);
     } catch (error) {
@@ -153,8 +197,8 @@ export class ScopedLane implements FeedSink {
     }
     const merged = merge.take();
     for (const change of merged?.changes ?? []) this.#give(change);
-    if (merge.overfull)
-      this.#syncIndexed(new Error(`partition ${merge.slowest} lags, seen by partition ${feed.partition}`));
+    merging.given = merge.watermark;
+    if (merge.overfull) this.#syncIndexed(new Error(`partition ${merge.slowest} lags too far behind the others`));
   }
 
   #give(change: Change): void {
@@ -165,12 +209,17 @@ export class ScopedLane implements FeedSink {
   /** What is merged has a hole: views that span partitions begin anew from what the shards hold. */
   #syncIndexed(reason: Error): void {
     this.#options.log.error({ lane: laneKey(this.lane), err: reason }, 'the scopes of a lane are read anew');
-    this.#merge = this.#newMerge();
-    for (const view of this.#indexed.values()) this.#sync(view);
+    this.#merging = this.#newMerging();
+    for (const view of this.#indexed.values()) view.sync();
   }
 
-  #sync(view: ScopedView): void {
-    this.#unfinished.add(view);
-    view.sync();
+  #moved(): void {
+    for (const view of this.#behind) if (view.finishSync()) this.#behind.delete(view);
+    this.#waiters.check();
   }
+}
+
+/** Everything up to here was brought: a version is whole as soon as its change is. */
+function reachOf({ watermark, position }: Pick<TrackFeed, 'watermark' | 'position'>): ResourceVersion {
+  return Math.max(watermark, position?.rv ?? 0);
 }

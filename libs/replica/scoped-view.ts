@@ -1,41 +1,44 @@
-import type { Bus } from '@dogwatch/bus/bus.ts';
 import { type BookmarkTemplate, bookmarkTemplate, minimalBookmark } from '@dogwatch/kube/event-framer.ts';
 import type { KubeObject } from '@dogwatch/kube/kube-object.ts';
 import type { Lane } from '@dogwatch/kube/lane.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import { StatusError, serviceUnavailable } from '@dogwatch/kube/status.ts';
-import type { Clock, Timer } from '@dogwatch/process/clock.ts';
-import type { Log } from '@dogwatch/process/log.ts';
+import type { Clock } from '@dogwatch/process/clock.ts';
 import { type LaneCut, cutOf } from '@dogwatch/watch/lane-cut.ts';
 import type { LaneEnd, LaneFacts, LaneView } from '@dogwatch/watch/lane-view.ts';
 import { type Change, WatchCache } from '@dogwatch/watch/watch-cache.ts';
-import { Backfills } from './backfills.ts';
+import type { Backfills } from './backfills.ts';
+import type { Fences } from './fences.ts';
 import type { ReplicaLimits } from './lane-replica.ts';
 import type { PartitionLink } from './partition-link.ts';
 import type { Scope } from './scope.ts';
 import type { WholeState } from './track-feed.ts';
-import type { VersionWaiters } from './version-waiters.ts';
+import { VersionWaiters } from './version-waiters.ts';
 
-const RETRY_MS = 500;
+/** Changes kept while a scope is read; of more, all are dropped, and it is read again. */
+const CHANGES_MAX = 10_000;
 
 export interface ScopedViewOptions {
   readonly key: string;
   readonly lane: Lane;
-  readonly bus: Bus;
   readonly clock: Clock;
-  readonly log: Log;
   readonly limits: ReplicaLimits;
   /** To the partitions the scope can have objects in. */
   readonly links: readonly PartitionLink[];
   readonly partitionOf: (object: KubeObject) => number;
   /** Up to which everything of the scope was given to `take`. */
   readonly watermark: () => ResourceVersion;
+  /** Of the whole lane, looked at when its watermark has moved. */
   readonly waiters: VersionWaiters;
+  readonly fences: Fences;
+  readonly backfills: Backfills;
+  /** The view waits for the watermark: `finishSync` is to be called when it has moved. */
+  readonly onBehind: (view: ScopedView) => void;
 }
 
 /** What is being read of the scope, and what changed meanwhile. */
 interface Syncing {
-  states: readonly WholeState[] | undefined;
+  readonly states: Map<PartitionLink, WholeState>;
   readonly changes: Change[];
 }
 
@@ -45,14 +48,14 @@ export class ScopedView implements LaneView {
   readonly key: string;
   readonly lane: Lane;
   readonly #options: ScopedViewOptions;
-  readonly #backfills: Backfills;
   readonly #endListeners = new Set<(end: LaneEnd) => void>();
   #cache: WatchCache | undefined;
   #facts: LaneFacts | undefined;
   #bookmark: BookmarkTemplate | undefined;
   #epoch = 0;
   #syncing: Syncing | undefined;
-  #retry: Timer | undefined;
+  /** Those who wait for the first state. */
+  #opening: VersionWaiters | undefined;
   #closed = false;
   appliedAt = 0;
 
@@ -61,7 +64,6 @@ export class ScopedView implements LaneView {
     this.key = options.key;
     this.lane = options.lane;
     this.#options = options;
-    this.#backfills = new Backfills(options.lane, options.bus, () => this.cache);
   }
 
   get ready(): boolean {
@@ -72,6 +74,7 @@ export class ScopedView implements LaneView {
   get cache(): WatchCache {
     const cache = this.#cache;
     if (cache === undefined) throw new Error(`${this.key} has no state yet`);
+    // While it is read anew, changes are kept back.
     const watermark = this.#syncing === undefined ? this.#options.watermark() : 0;
     if (watermark > cache.watermark) cache.advance(watermark, cache.position);
     return cache;
@@ -85,86 +88,101 @@ export class ScopedView implements LaneView {
     return this.#bookmark!;
   }
 
+  /** Names the history that is held; 0 before the first. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
   onEnd(listener: (end: LaneEnd) => void): () => void {
     this.#endListeners.add(listener);
     return () => this.#endListeners.delete(listener);
   }
 
+  /** True once it is ready, false if it is not within `timeoutMs`, or closed. */
   async whenReady(timeoutMs: number): Promise<boolean> {
-    return this.ready || (await this.#options.waiters.wait(() => this.ready, timeoutMs));
+    if (this.ready || this.#closed) return this.ready;
+    this.#opening ??= new VersionWaiters(this.#options.clock);
+    return await this.#opening.wait(() => this.ready, timeoutMs);
   }
 
-  reached(rv: ResourceVersion, timeoutMs: number): Promise<boolean> {
-    if (this.cache.watermark >= rv) return Promise.resolve(true);
-    return this.#options.waiters.wait(() => this.cache.watermark >= rv, timeoutMs);
+  async reached(rv: ResourceVersion, timeoutMs: number): Promise<boolean> {
+    const holds = (): boolean => this.cache.watermark >= rv;
+    return holds() || (await this.#options.waiters.wait(holds, timeoutMs));
   }
 
   async fresh<T>(timeoutMs: number, use: (rv: ResourceVersion) => T): Promise<T> {
-    const { bus, clock } = this.#options;
+    const { fences, waiters, clock } = this.#options;
     const deadline = clock.now() + timeoutMs;
-    const { rv } = await bus.request('fence', { lane: this.lane, inventory: false });
-    if (!(await this.reached(rv, deadline - clock.now()))) {
-      throw new StatusError(serviceUnavailable('the watch cache could not be proved fresh in time', 1));
+    const { rv } = await fences.raise();
+    const holds = (): boolean => this.cache.watermark >= rv;
+    while (!holds()) {
+      if (!(await waiters.wait(holds, deadline - clock.now()))) {
+        throw new StatusError(serviceUnavailable('the watch cache could not be proved fresh in time', 1));
+      }
     }
     return use(this.cache.watermark);
   }
 
   backfill(rv: ResourceVersion): Promise<boolean> {
-    return this.#backfills.reach(rv);
+    return this.#options.backfills.reach(rv, this);
   }
 
-  /** True if the scope can have objects in the partition. */
-  uses(partition: number): boolean {
-    return this.#options.links.some((link) => link.partition === partition);
+  concerns(object: KubeObject): boolean {
+    const { scope } = this;
+    return scope.kind === 'name' ? object.key === scope.key : object.indexed === scope.value;
   }
 
-  /** Reads the scope as a whole, to begin with or to repair with; changes are kept until it is there. */
+  /** Reads the scope as a whole, to begin with or to repair with; from now on changes are kept until it is there. */
   sync(): void {
     if (this.#closed) return;
-    const syncing: Syncing = { states: undefined, changes: this.#syncing?.changes ?? [] };
-    this.#syncing = syncing;
-    Promise.all(this.#options.links.map((link) => link.add(this.scope))).then(
-      (states) => {
-        syncing.states = states;
-        if (this.#syncing === syncing) this.finishSync();
-      },
-      (error: unknown) => {
-        if (this.#syncing !== syncing || this.#closed) return;
-        this.#options.log.debug({ scope: this.key, err: error }, 'a scope could not be read yet');
-        this.#retry = this.#options.clock.setTimeout(() => this.sync(), RETRY_MS);
-      },
-    );
+    this.#syncing = { states: new Map(), changes: [] };
+    for (const link of this.#options.links) this.#read(link);
+  }
+
+  /** What is brought of one partition begins anew: reads that, and all others unless that is under way. */
+  resync(partition: number): void {
+    const link = this.#options.links.find((it) => it.partition === partition);
+    if (link === undefined) return;
+    if (this.#syncing === undefined) return this.sync();
+    const { partitionOf } = this.#options;
+    const { states, changes } = this.#syncing;
+    states.delete(link);
+    // Those of before are in what it begins with, or of another history.
+    this.#syncing = { states, changes: changes.filter(({ object }) => partitionOf(object) !== partition) };
+    this.#read(link);
   }
 
   /** Goes on once everything up to the newest of the states was given; true if nothing is being read any more. */
   finishSync(): boolean {
     if (this.#syncing === undefined) return true;
-    const { states, changes } = this.#syncing;
-    if (states === undefined) return false;
-    const watermark = this.#options.watermark();
-    const { partitionOf, links } = this.#options;
-    const cut = cutOf(
-      states.map((state, at) => ({
-        ...state,
-        watermark: links.length === 1 ? state.watermark : watermark,
-        changes: changes.filter(
-          ({ object }) => object.rv > state.listing.rv && partitionOf(object) === links[at]!.partition,
-        ),
-      })),
-    );
-    if (cut.kind === 'behind') return false;
+    const { states: found, changes } = this.#syncing;
+    const { links, onBehind } = this.#options;
+    const states = links.flatMap((link) => found.get(link) ?? []);
+    const epoch = Math.max(...states.map((state) => state.epoch));
+    // Of a partition that has yet to go on to a new history, the state of that will be read.
+    if (states.length < links.length || states.some((state) => state.epoch < epoch)) return false;
+    const cut = this.#cut(states, changes, epoch);
+    if (cut === undefined) {
+      onBehind(this);
+      return false;
+    }
+    this.#adopt(states[0]!.facts, epoch, cut);
     this.#syncing = undefined;
-    this.#adopt(states, cut);
-    const rest = cut.rest.flat().toSorted((a, b) => a.object.rv - b.object.rv);
-    if (rest.length > 0) this.#apply(rest);
+    this.#apply(cut.rest.flat().toSorted((a, b) => a.object.rv - b.object.rv));
+    this.#opening?.check();
+    this.#opening = undefined;
     this.#options.waiters.check();
     return true;
   }
 
   /** Takes a change of the scope; what the view holds already is passed over. */
   take(change: Change): void {
-    if (this.#syncing !== undefined) this.#syncing.changes.push(change);
-    else if (this.#cache !== undefined) this.#apply([change]);
+    const syncing = this.#syncing;
+    if (syncing === undefined) {
+      if (this.#cache !== undefined) this.#apply([change]);
+    } else if (syncing.changes.push(change) > CHANGES_MAX) {
+      this.sync();
+    }
   }
 
   end(end: LaneEnd): void {
@@ -173,30 +191,61 @@ export class ScopedView implements LaneView {
 
   close(): void {
     this.#closed = true;
-    this.#retry?.cancel();
     for (const link of this.#options.links) link.remove(this.scope);
+    this.#opening?.close();
     this.end('ended');
   }
 
+  #read(link: PartitionLink): void {
+    link.read(this.scope, (state) => {
+      this.#syncing?.states.set(link, state);
+      this.finishSync();
+    });
+  }
+
+  /** One moment of all partitions; undefined if not everything up to it was given. */
+  #cut(states: readonly WholeState[], changes: readonly Change[], epoch: number): LaneCut | undefined {
+    const { partitionOf, links, watermark } = this.#options;
+    const given = watermark();
+    // Below what is held the cache could not be repaired.
+    const atLeast = epoch === this.#epoch ? (this.#cache?.watermark ?? 0) : 0;
+    const rv = states.reduce((highest, { listing }) => Math.max(highest, listing.rv), atLeast);
+    if (links.length > 1 && given < rv) return undefined;
+    const cut = cutOf(
+      states.map((state, at) => ({
+        ...state,
+        watermark: links.length === 1 ? Math.max(state.watermark, given) : given,
+        changes: [
+          ...state.changes,
+          ...changes.filter(
+            ({ object }) => object.rv > state.position.rv && partitionOf(object) === links[at]!.partition,
+          ),
+        ],
+      })),
+      atLeast,
+    );
+    return cut.kind === 'cut' ? cut : undefined;
+  }
+
+  /** Each version carries one change, so one at or below the watermark was applied. */
   #apply(changes: readonly Change[]): void {
     const cache = this.#cache!;
-    cache.apply({ previous: cache.position, changes });
+    const fresh = changes.filter(({ object }) => object.rv > cache.watermark);
+    if (fresh.length === 0) return;
+    cache.apply({ previous: cache.position, changes: fresh });
     this.appliedAt = this.#options.clock.now();
   }
 
-  #adopt(states: readonly WholeState[], cut: LaneCut): void {
-    const { facts } = states[0]!;
+  #adopt(facts: LaneFacts, epoch: number, { listing, tombstones, horizon }: LaneCut): void {
     const { encoding } = this.lane;
-    const epoch = Math.max(...states.map((state) => state.epoch));
     this.#facts = facts;
     this.#bookmark =
       facts.bookmark === undefined
         ? minimalBookmark(encoding, facts.kind, facts.apiVersion)
         : bookmarkTemplate(encoding, facts.bookmark);
-    if (this.#cache !== undefined && epoch === this.#epoch && this.#cache.repair(cut.listing)) return;
+    if (this.#cache !== undefined && epoch === this.#epoch && this.#cache.repair(listing)) return;
     if (this.#cache !== undefined) this.end('expired');
     this.#epoch = epoch;
-    const { listing, tombstones, horizon } = cut;
     this.#cache = new WatchCache(facts.schema, listing, {
       ...this.#options.limits,
       stateDiff: true,

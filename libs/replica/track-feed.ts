@@ -8,15 +8,20 @@ import type { LaneEnd } from '@dogwatch/watch/lane-view.ts';
 import {
   type Batch,
   type Change,
+  ChainGap,
   type Position,
   WHOLE_VERSION,
   comparePositions,
 } from '@dogwatch/watch/watch-cache.ts';
-import type { Recovery } from './lane-supply.ts';
+import { type Lack, type Recovery, Superseded } from './lane-supply.ts';
 
-/** Bytes of objects in envelopes that wait while a track is recovered; beyond it they are dropped and recovered too. */
+/** Bytes of envelopes that wait while a track is recovered; beyond it they are dropped and recovered too. */
 const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
+/** Counted on top of the objects of an envelope that waits. */
+const ENVELOPE_OVERHEAD_BYTES = 256;
 const RETRY_MS = { first: 100, most: 5_000 };
+/** A listing that was promised and does not come so long is asked for again: it may have been lost on its way. */
+const PROMISE_MS = 30_000;
 
 /** Everything of a track, to begin with or to repair with. */
 export type WholeState = Extract<TrackState, { kind: 'state' }>;
@@ -39,6 +44,8 @@ export interface FeedOptions {
   readonly recovery: Recovery;
   readonly clock: Clock;
   readonly log: Log;
+  /** Called when nothing is missing any more, and what came meanwhile was brought. */
+  readonly onRecovered?: () => void;
 }
 
 /**
@@ -56,7 +63,12 @@ export class TrackFeed {
   /** Grows when what is asked for is not wanted any more. */
   #attempt = 0;
   #recovering = false;
+  /** Only a whole state will do, until one is adopted. */
+  #all = false;
+  /** What was kept is being taken. */
+  #replaying = false;
   #retry: Timer | undefined;
+  /** Times in a row that what was found was of no use. */
   #failures = 0;
   #closed = false;
   /** Times a part of the track was missing. */
@@ -76,6 +88,11 @@ export class TrackFeed {
     return this.#epoch;
   }
 
+  /** True while something is missing. */
+  get recovering(): boolean {
+    return this.#recovering;
+  }
+
   /** Everything up to here was brought; of a version of which a part was, the one before it. */
   get watermark(): ResourceVersion {
     return this.#watermark;
@@ -87,13 +104,12 @@ export class TrackFeed {
     switch (envelope.kind) {
       case 'end':
         return this.#options.sink.onEnd(envelope.end);
-      case 'listing': {
-        const held = envelope.epoch === this.#epoch ? this.#position : undefined;
-        // It came twice.
-        if (held !== undefined && comparePositions(wholeAt(envelope.listing.rv), held) <= 0) return;
+      case 'listing':
         return this.#listing(envelope);
-      }
       case 'listed':
+        if (this.#holds(envelope.epoch, wholeAt(envelope.rv))) return;
+        // What is under way may be from before it, and what was waited for may be just this.
+        this.#recovering = false;
         return this.recover();
       case 'batch':
       case 'watermark':
@@ -102,37 +118,28 @@ export class TrackFeed {
     }
   }
 
-  /** Asks for what is missing, or everything where nothing is held or `all`. Nothing happens while that is under way. */
+  /**
+   * Asks for what is missing, or everything where nothing is held or `all`. Nothing happens while that is under way; it
+   * is asked again, ever more slowly, until what is found leads on.
+   */
   recover(all = false): void {
-    if (this.#recovering || this.#closed) return;
+    if (this.#closed || (this.#recovering && (!all || this.#all))) return;
     this.#recovering = true;
-    const { lane, log } = this.#options;
+    this.#all ||= all;
+    this.#retry?.cancel();
     const attempt = ++this.#attempt;
-    const from = this.#position === undefined || all ? undefined : { epoch: this.#epoch, position: this.#position };
+    const from =
+      this.#position === undefined || this.#all ? undefined : { epoch: this.#epoch, position: this.#position };
     const wanted = (): boolean => attempt === this.#attempt && !this.#closed;
     this.#ask(from, wanted).catch((error: unknown) => {
-      if (!wanted()) return;
-      const waitMs = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** this.#failures++);
-      log.warn(
-        { lane: laneKey(lane), partition: this.partition, err: error, waitMs },
-        'what is missing of a track cannot be had yet',
-      );
-      this.#retry = this.#options.clock.setTimeout(() => {
-        this.#recovering = false;
-        this.recover(all);
-      }, waitMs);
+      if (wanted()) this.#later(error);
     });
   }
 
   /** The state brought is of no use: asks for another, after a while. */
   again(): void {
-    this.#recovering = true;
-    const attempt = ++this.#attempt;
-    this.#retry = this.#options.clock.setTimeout(() => {
-      if (attempt !== this.#attempt) return;
-      this.#recovering = false;
-      this.recover(true);
-    }, RETRY_MS.first);
+    this.#all = true;
+    this.#later(new Error('the state of a partition does not go with those of the others'));
   }
 
   /** What is brought from now on continues `state`. */
@@ -140,54 +147,75 @@ export class TrackFeed {
     this.#epoch = state.epoch;
     this.#position = state.position;
     this.#watermark = state.watermark;
+    this.#all = false;
     this.#recovered();
+  }
+
+  /** Nothing is brought, and so nothing asked for, until `recover`. */
+  rest(): void {
+    this.#attempt++;
+    this.#recovering = false;
+    this.#retry?.cancel();
+    this.#queue = [];
+    this.#queuedBytes = 0;
   }
 
   close(): void {
+    this.rest();
     this.#closed = true;
-    this.#attempt++;
-    this.#retry?.cancel();
-    this.#queue = [];
   }
 
-  async #ask(from: { epoch: number; position: Position } | undefined, wanted: () => boolean): Promise<void> {
-    const { recovery, lane } = this.#options;
+  async #ask(from: Lack['from'], wanted: () => boolean): Promise<void> {
+    const { recovery, lane, clock } = this.#options;
     const deliver = (envelope: Envelope): void => {
-      if (!wanted()) throw new Error('the track was recovered otherwise');
+      if (!wanted()) throw new Superseded();
       this.#deliver(envelope);
     };
     const found = await recovery.recover({ lane, partition: this.partition, from }, deliver);
-    if (!wanted() || found === 'published') return;
-    this.#failures = 0;
-    if (found === 'delivered') return this.#recovered();
-    if (found.epoch < this.#epoch) throw new Error(`a source is at epoch ${found.epoch}, behind ${this.#epoch}`);
-    if (found.kind === 'state') return this.#state(found);
-    if (from === undefined) throw new Error('a source continues what is not held');
-    if (found.changes.length > 0)
-      this.#continue(
-        { kind: 'batch', epoch: from.epoch, batch: { previous: from.position, changes: found.changes } },
-        from.position,
+    if (!wanted()) return;
+    if (found === 'published') {
+      this.#retry = clock.setTimeout(
+        () => this.#later(new Error('a listing was promised and did not come')),
+        PROMISE_MS,
       );
-    this.#position = found.position;
+      return;
+    }
+    if (found === 'delivered') {
+      if (from === undefined) throw new Error('a log does not continue what is not held');
+      return this.#recovered();
+    }
+    if (found.epoch < this.#epoch) throw new Error(`a source is at epoch ${found.epoch}, behind ${this.#epoch}`);
+    if (found.kind === 'state') {
+      if (this.#isAhead(found)) throw new Error(`a source is at ${found.position.rv}, behind what is held`);
+      return this.#state(found);
+    }
+    if (from === undefined || found.epoch !== from.epoch) throw new Error('a source continues what is not held');
+    this.#continue(
+      { kind: 'batch', epoch: from.epoch, batch: { previous: from.position, changes: found.changes } },
+      from.position,
+    );
+    this.#reachPosition(found.position);
     this.#reach(found.watermark);
-    this.#recovered();
+    // Whoever was brought it may have found that it needs a whole state.
+    if (wanted()) this.#recovered();
   }
 
-  /** An envelope of the log: it continues what is held, or the source is of no use. */
+  /** An envelope of the log. Throws ChainGap if it does not continue what is held. */
   #deliver(envelope: Envelope): void {
     if (envelope.epoch < this.#epoch || envelope.kind === 'end' || envelope.kind === 'listed') return;
-    if (envelope.kind === 'listing') {
-      return this.#listing(envelope);
-    }
+    if (envelope.kind === 'listing') return this.#listing(envelope);
     const held = this.#position;
-    if (held === undefined || envelope.epoch !== this.#epoch || comparePositions(previousOf(envelope), held) > 0) {
-      throw new Error('an envelope that does not continue what is held');
+    const previous = previousOf(envelope);
+    if (held === undefined || envelope.epoch !== this.#epoch || comparePositions(previous, held) > 0) {
+      throw new ChainGap(held ?? NOWHERE, previous);
     }
     this.#continue(envelope, held);
   }
 
   #listing({ epoch, facts, listing }: Extract<Envelope, { kind: 'listing' }>): void {
     const { rv } = listing;
+    // It came twice.
+    if (this.#holds(epoch, wholeAt(rv))) return;
     const empty = { tombstones: [], horizon: rv, changes: [] };
     this.#state({ kind: 'state', epoch, facts, listing, ...empty, position: wholeAt(rv), watermark: rv });
   }
@@ -195,30 +223,55 @@ export class TrackFeed {
   #state(state: WholeState): void {
     this.#attempt++;
     this.#retry?.cancel();
-    this.#recovering = true;
+    this.#recovering = this.#all = true;
     this.#options.sink.onState(this, state);
+  }
+
+  /** What was found is of no use, or nothing was: it is asked for again after a while. */
+  #later(reason: unknown): void {
+    const { lane, log, clock } = this.#options;
+    const waitMs = Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** this.#failures++);
+    log.warn(
+      { lane: laneKey(lane), partition: this.partition, err: reason, waitMs },
+      'what is missing of a track cannot be had yet',
+    );
+    this.#attempt++;
+    this.#recovering = true;
+    this.#retry?.cancel();
+    this.#retry = clock.setTimeout(() => {
+      this.#recovering = false;
+      this.recover();
+    }, waitMs);
   }
 
   /** Takes what came meanwhile. */
   #recovered(): void {
     this.#recovering = false;
-    this.#failures = 0;
     this.#attempt++;
     const kept = this.#queue;
     this.#queue = [];
     this.#queuedBytes = 0;
-    for (const envelope of kept) this.take(envelope);
+    this.#replaying = true;
+    try {
+      for (const envelope of kept) this.take(envelope);
+    } finally {
+      this.#replaying = false;
+    }
+    if (this.#recovering) return;
+    this.#failures = 0;
+    this.#options.onRecovered?.();
   }
 
   #continue(envelope: Extract<Envelope, { kind: 'batch' | 'watermark' }>, held: Position): void {
     const { sink, lane, log } = this.#options;
     const previous = previousOf(envelope);
     if (envelope.epoch !== this.#epoch || comparePositions(previous, held) > 0) {
+      this.#keep(envelope);
+      // Whoever was asked did not have it yet.
+      if (this.#replaying) return this.#later(new ChainGap(held, previous));
       this.gaps++;
       log.warn({ lane: laneKey(lane), partition: this.partition, held, previous }, 'a part of the track is missing');
-      this.#keep(envelope);
-      this.recover();
-      return;
+      return this.recover();
     }
     if (envelope.kind === 'batch') {
       const { fresh, position } = continuation(envelope.batch, held);
@@ -227,8 +280,7 @@ export class TrackFeed {
       sink.onChanges(this, envelope.batch, fresh);
       return;
     }
-    const reached = wholeAt(envelope.rv);
-    if (comparePositions(reached, held) > 0) this.#position = reached;
+    this.#reachPosition(wholeAt(envelope.rv));
     this.#reach(envelope.rv);
   }
 
@@ -237,17 +289,31 @@ export class TrackFeed {
     this.#options.sink.onWatermark(this, rv);
   }
 
-  #keep(envelope: Envelope): void {
-    if (envelope.kind === 'batch') {
-      for (const { object } of envelope.batch.changes) this.#queuedBytes += object.bytes.length;
-    }
+  /** Never back: what is held already is told of again by a source that is behind. */
+  #reachPosition(position: Position): void {
+    if (!this.#holds(this.#epoch, position)) this.#position = position;
+  }
+
+  /** True if everything of `epoch` up to `position` was brought. */
+  #holds(epoch: number, position: Position): boolean {
+    return epoch === this.#epoch && this.#position !== undefined && comparePositions(position, this.#position) <= 0;
+  }
+
+  #isAhead({ epoch, position }: WholeState): boolean {
+    return epoch === this.#epoch && this.#position !== undefined && comparePositions(position, this.#position) < 0;
+  }
+
+  #keep(envelope: Extract<Envelope, { kind: 'batch' | 'watermark' }>): void {
     this.#queue.push(envelope);
+    this.#queuedBytes += bytesOf(envelope);
     if (this.#queuedBytes <= QUEUE_BYTES_MAX) return;
     // What is dropped is found missing once the rest is there, and recovered in its turn.
     this.#queue = [envelope];
-    this.#queuedBytes = 0;
+    this.#queuedBytes = bytesOf(envelope);
   }
 }
+
+const NOWHERE: Position = { rv: 0, index: 0 };
 
 function wholeAt(rv: ResourceVersion): Position {
   return { rv, index: WHOLE_VERSION };
@@ -255,6 +321,11 @@ function wholeAt(rv: ResourceVersion): Position {
 
 function previousOf(envelope: Extract<Envelope, { kind: 'batch' | 'watermark' }>): Position {
   return envelope.kind === 'batch' ? envelope.batch.previous : envelope.previous;
+}
+
+function bytesOf(envelope: Extract<Envelope, { kind: 'batch' | 'watermark' }>): number {
+  if (envelope.kind === 'watermark') return ENVELOPE_OVERHEAD_BYTES;
+  return envelope.batch.changes.reduce((bytes, { object }) => bytes + object.bytes.length, ENVELOPE_OVERHEAD_BYTES);
 }
 
 /** What of `batch` stands behind `held`, and the place of its last change. */

@@ -308,6 +308,17 @@ export class WatchCache {
     return this.#historyFrom({ first: this.#window.end, rv: this.#watermark });
   }
 
+  /** Of the objects of these keys, and those of these values of the indexed field, what `present` tells of all. */
+  part(keys: readonly string[], indexed: readonly string[]): History {
+    const all = new Set(keys);
+    for (const value of indexed) for (const key of this.#store.keysOf(value)) all.add(key);
+    const objects = [...all].flatMap((key) => this.#store.get(key) ?? []);
+    const values = new Set(indexed);
+    const { rv, horizon } = this.#known(this.#watermark);
+    const concerns = ({ object }: Tombstone): boolean => all.has(object.key) || values.has(object.indexed);
+    return { listing: { rv, objects }, tombstones: this.#gone(horizon, rv).filter(concerns), horizon, changes: [] };
+  }
+
   /** The changes behind `position`; undefined if not all of them are held. None where it is not reached yet. */
   changesSince(position: Position): readonly Change[] | undefined {
     const { first, rv } = this.#exact;
@@ -331,16 +342,24 @@ export class WatchCache {
 
   #historyFrom(from: { readonly first: number; readonly rv: ResourceVersion }): History {
     const { objects, changes } = rewind(this.#window, this.snapshot(), from);
+    const { rv, horizon } = this.#known(from.rv);
+    return { listing: { rv, objects }, tombstones: this.#gone(horizon, from.rv), horizon, changes };
+  }
+
+  /** The version the objects at `from` can be told to be listed at, and the horizon of those who are. */
+  #known(from: ResourceVersion): { rv: ResourceVersion; horizon: ResourceVersion } {
     // A part of a version is no listing: whoever follows it must find a gap at that version, and resume from none below.
-    const whole = this.#position.rv > from.rv || this.#isWhole(this.#position);
-    const listing = { rv: whole ? from.rv : from.rv - 1, objects };
-    const known = this.#stateDiff ? this.#tombstones.horizon : listing.rv;
-    const horizon = Math.max(known, this.#repaired.end, whole ? 0 : from.rv);
-    const tombstones: Tombstone[] = [];
-    for (const { object, born } of this.#tombstones.after(horizon)) {
-      if (object.rv <= from.rv) tombstones.push({ object, born });
-    }
-    return { listing, tombstones, horizon, changes };
+    const whole = this.#position.rv > from || this.#isWhole(this.#position);
+    const rv = whole ? from : from - 1;
+    const horizon = this.#stateDiff ? this.#tombstones.horizon : rv;
+    return { rv, horizon: Math.max(horizon, this.#repaired.end, whole ? 0 : from) };
+  }
+
+  /** The deletes above `horizon` up to `rv`. */
+  #gone(horizon: ResourceVersion, rv: ResourceVersion): Tombstone[] {
+    return [...this.#tombstones.after(horizon)]
+      .filter(({ object }) => object.rv <= rv)
+      .map(({ object, born }) => ({ object, born }));
   }
 
   /** Everything up to `rv` is held whole. */

@@ -51,6 +51,6 @@ export function createFanoutLanes(
   return {
     lanes: new UnsharedLanes({ shared: scoped, own }),
     ranks: [[scoped], [whole, own], [supply, ingest]],
-    status: () => whole.status(),
+    status: () => ({ ...whole.status(), ...scoped.status() }),
   };
 }

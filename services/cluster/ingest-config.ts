@@ -26,7 +26,7 @@ export const ingestOptions = defineOptions({
   },
   'log-bytes': {
     type: 'bytes',
-    default: '1Gi',
+    default: '128Mi',
     min: '1Mi',
     max: '1Ti',
     help: 'Most bytes of events of each resource kept in NATS, which reserves as many; the oldest go first.',

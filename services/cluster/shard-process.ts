@@ -25,7 +25,7 @@ export async function runShard(config: ShardProcessConfig, signal: AbortSignal):
     // A log is made by the ingest that writes it; here it is only read.
     const logOf = ({ group, resource }: { group: string; resource: string }): NatsLog =>
       new NatsLog({ ...nats, resource: { group, resource }, maxBytes: 0, maxAgeMs: 0 });
-    const archive = new NatsArchive({ checkpoints, logOf });
+    const archive = new NatsArchive({ checkpoints, logOf, clock, log });
     const shard = new Shard(
       { ...member, members: membership, archive, checkpoints },
       {

@@ -99,6 +99,8 @@ export class LaneWatches {
 
   /** Sends a bookmark to all watches that want them, behind everything they have yet to be sent. */
   sendBookmarks(now: number): void {
+    // Asked first, for a view may take over how far it is only then. Watches of a cache that was replaced have ended.
+    if (this.view.cache !== this.#cache) return;
     const quiet = now - this.view.appliedAt >= QUIET_MS;
     this.#groups.bookmark(quiet, (rv) => this.#frameBookmark(rv));
   }

@@ -8,7 +8,7 @@ import type { Recovery } from '@dogwatch/replica/lane-supply.ts';
 import { replicaStatus } from '@dogwatch/replica/replica-status.ts';
 import { trackOf } from '@dogwatch/watch/partition.ts';
 import type { Position } from '@dogwatch/watch/watch-cache.ts';
-import { TrackLinks } from './track-links.ts';
+import { type Reached, TrackLinks } from './track-links.ts';
 
 export interface HeldTrackOptions {
   readonly bus: Bus;
@@ -55,12 +55,9 @@ export class HeldTrack {
     this.#leaving = undefined;
   }
 
-  /** It is not owned any more: it is dropped after `lingerMs`, unless it is kept. */
-  release(lingerMs: number, onDropped: () => void): void {
-    this.#leaving ??= this.#options.clock.setTimeout(() => {
-      this.drop();
-      onDropped();
-    }, lingerMs);
+  /** It is not owned any more: `drop` is called after `lingerMs`, unless it is kept. */
+  release(lingerMs: number, drop: () => void): void {
+    this.#leaving ??= this.#options.clock.setTimeout(drop, lingerMs);
   }
 
   drop(): void {
@@ -70,15 +67,22 @@ export class HeldTrack {
     this.replica.close();
   }
 
+  /** How far it is held, once the replica is ready. */
+  get reached(): Reached {
+    const { cache, epoch } = this.replica;
+    // Of the last version of Events, more may be under way.
+    const watermark = this.lane.resource === 'events' ? cache.settled : cache.watermark;
+    return { epoch, position: cache.position, watermark };
+  }
+
   /** What a follower that holds `from` lacks, or everything; undefined while nothing is held. */
   state(from: { readonly epoch: number; readonly position: Position } | undefined): TrackState | undefined {
     const { replica } = this;
     if (!replica.ready) return undefined;
     const { cache, facts, epoch } = replica;
-    const common = { epoch, position: cache.position, watermark: cache.watermark };
     const changes = from?.epoch === epoch ? cache.changesSince(from.position) : undefined;
-    if (changes !== undefined) return { kind: 'changes', ...common, changes };
-    return { kind: 'state', ...common, facts, ...cache.history() };
+    if (changes !== undefined) return { kind: 'changes', ...this.reached, changes };
+    return { kind: 'state', ...this.reached, facts, ...cache.history() };
   }
 
   status(): Readonly<Record<string, unknown>> {

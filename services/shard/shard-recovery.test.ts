@@ -25,6 +25,7 @@ function stateOf(kind: 'changes' | 'state'): TrackState {
 
 /** What each source says; those not named do not have it. */
 function started(says: {
+  epoch?: number;
   ingest?: () => TrackState;
   peer?: () => TrackState;
   checkpoint?: TrackArchive['checkpoint'];
@@ -41,6 +42,7 @@ function started(says: {
     clock,
     log: silent,
     peersOf: () => ['shard-1', 'shard-2'],
+    epochOf: () => says.epoch,
     archive: {
       checkpoint: async (lack) => (asked.push('checkpoint'), await says.checkpoint?.(lack)),
       replay: async (lack, deliver) => (asked.push('log'), (await says.replay?.(lack, deliver)) ?? 'hole'),

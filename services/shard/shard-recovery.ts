@@ -2,10 +2,11 @@ import type { Bus } from '@dogwatch/bus/bus.ts';
 import { NoResponder } from '@dogwatch/bus/bus.ts';
 import type { Envelope } from '@dogwatch/bus/envelope.ts';
 import type { TrackState } from '@dogwatch/bus/track-state.ts';
+import type { Lane } from '@dogwatch/kube/lane.ts';
 import { StatusError } from '@dogwatch/kube/status.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
-import type { Lack, Recovery } from '@dogwatch/replica/lane-supply.ts';
+import { type Lack, type Recovery, leadsOn } from '@dogwatch/replica/lane-supply.ts';
 import { trackOf } from '@dogwatch/watch/partition.ts';
 
 /** What is kept of tracks where no process needs to live. */
@@ -27,6 +28,8 @@ export interface ShardRecoveryOptions {
   readonly archive: TrackArchive;
   /** The other shards that hold a track. */
   readonly peersOf: (track: string) => readonly string[];
+  /** Names the history of a lane that is published, if that is known. */
+  readonly epochOf: (lane: Lane) => number | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -50,30 +53,43 @@ export class ShardRecovery implements Recovery {
   }
 
   async recover(lack: Lack, deliver: (envelope: Envelope) => void): Promise<TrackState | 'delivered' | 'published'> {
-    const found = lack.from === undefined ? await this.#boot(lack) : await this.#catchUp(lack, deliver);
-    if (found !== undefined) return found;
     const { bus, log } = this.#options;
     const { lane, partition } = lack;
-    log.warn({ track: trackOf(lane, partition) }, 'nobody holds what is missing of a track: upstream is listed anew');
-    await bus.request('repair', { lane });
-    return 'published';
+    const track = trackOf(lane, partition);
+    const found = lack.from === undefined ? await this.#boot(lack) : await this.#catchUp(lack, deliver);
+    if (found === undefined) {
+      log.warn({ track }, 'nobody holds what is missing of a track: upstream is listed anew');
+      await bus.request('repair', { lane });
+    }
+    this.#waiting.delete(track);
+    return found ?? 'published';
   }
 
   async #boot(lack: Lack): Promise<TrackState | undefined> {
-    const { archive } = this.#options;
-    return (await this.#fromPeers(lack)) ?? (await archive.checkpoint(lack)) ?? (await this.#ask(lack, undefined));
+    const near = await this.#fromPeers(lack);
+    if (near !== undefined) return near;
+    let unread: unknown;
+    try {
+      const kept = await this.#options.archive.checkpoint(lack);
+      // Of a history that is over it would be taken for what there is.
+      if (kept !== undefined && kept.epoch >= (this.#options.epochOf(lack.lane) ?? 0)) return kept;
+    } catch (error) {
+      unread = error;
+    }
+    const read = await this.#ask(lack, undefined);
+    if (read === undefined && unread !== undefined) throw unread;
+    return read;
   }
 
   async #catchUp(lack: Lack, deliver: (envelope: Envelope) => void): Promise<TrackState | 'delivered' | undefined> {
-    const { archive } = this.#options;
     const near = (await this.#ask(lack, undefined)) ?? (await this.#fromPeers(lack));
     if (near?.kind === 'changes') return near;
-    const replayed = await archive.replay(lack, deliver);
+    const replayed = await this.#options.archive.replay(lack, deliver);
+    if (replayed === 'replayed') return 'delivered';
     if (replayed === 'behind' && near === undefined && this.#mayWait(trackOf(lack.lane, lack.partition))) {
       throw new Error('the log has not got there yet');
     }
-    this.#waiting.delete(trackOf(lack.lane, lack.partition));
-    return replayed === 'replayed' ? 'delivered' : near;
+    return near;
   }
 
   #mayWait(track: string): boolean {
@@ -91,10 +107,11 @@ export class ShardRecovery implements Recovery {
     return undefined;
   }
 
-  /** Undefined where it is not held. `to` undefined: the ingest that reads the lane. */
+  /** Undefined where it is not held, or not more than `from`. `to` undefined: the ingest that reads the lane. */
   async #ask({ lane, partition, from }: Lack, to: string | undefined): Promise<TrackState | undefined> {
     try {
-      return await this.#options.bus.request('sync', { lane, partition, from }, to);
+      const found = await this.#options.bus.request('sync', { lane, partition, from }, to);
+      return to === undefined || leadsOn(found, from) ? found : undefined;
     } catch (error) {
       if (isNotHeld(error)) return undefined;
       throw error;

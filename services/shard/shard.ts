@@ -3,6 +3,7 @@ import type { Bus, LaneRequests } from '@dogwatch/bus/bus.ts';
 import type { LaneDirectory, OpenLane } from '@dogwatch/bus/lane-directory.ts';
 import { ownersOf } from '@dogwatch/bus/ownership.ts';
 import type { TrackState } from '@dogwatch/bus/track-state.ts';
+import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
 import { StatusError, expired } from '@dogwatch/kube/status.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
 import type { Service } from '@dogwatch/process/lifecycle.ts';
@@ -59,7 +60,9 @@ export class Shard implements Service {
     this.#deps = deps;
     this.#config = config;
     const peersOf = (track: string): readonly string[] => this.owners(track).filter((name) => name !== config.name);
-    this.#recovery = new ShardRecovery({ ...deps, peersOf });
+    const epochOf = (lane: Lane): number | undefined =>
+      deps.directory.lanes().find((open) => laneKey(open.lane) === laneKey(lane))?.epoch;
+    this.#recovery = new ShardRecovery({ ...deps, peersOf, epochOf });
     this.#checkpointer = new Checkpointer(deps, {
       intervalMs: config.checkpointIntervalMs,
       due: () => [...this.#held.values()].filter(({ track }) => this.owners(track)[0] === config.name),
@@ -83,9 +86,9 @@ export class Shard implements Service {
     if (!signal.aborted) await once(signal, 'abort');
     for (const stop of stops) stop();
     marking.cancel();
-    await writing;
     for (const held of this.#held.values()) held.drop();
     this.#held.clear();
+    await writing;
   }
 
   /** For `dogwatch status`. */
@@ -112,8 +115,16 @@ export class Shard implements Service {
       else held.keep();
     }
     for (const [track, held] of this.#held) {
-      if (!wanted.has(track)) held.release(LINGER_MS, () => this.#held.delete(track));
+      if (!wanted.has(track)) held.release(LINGER_MS, () => this.#drop(held));
     }
+  }
+
+  #drop(held: HeldTrack): void {
+    const key = laneKey(held.lane);
+    // A lane that is read no more has no other shard to go on with.
+    if (!this.#deps.directory.lanes().some(({ lane }) => laneKey(lane) === key)) held.links.end();
+    held.drop();
+    this.#held.delete(held.track);
   }
 
   #hold({ lane }: OpenLane, partition: number): void {
@@ -138,14 +149,14 @@ export class Shard implements Service {
   }
 
   #mark(): void {
-    for (const { links } of this.#held.values()) if (!links.empty) links.mark();
+    for (const { links } of this.#held.values()) links.mark();
   }
 
-  #sync({ lane, partition, from, link }: LaneRequests['sync']['request']): Promise<TrackState> {
+  async #sync({ lane, partition, from, link }: LaneRequests['sync']['request']): Promise<TrackState> {
     const held = this.#held.get(trackOf(lane, partition));
     const state = link === undefined ? held?.state(from) : held?.links.link(link, from);
-    if (state === undefined) return Promise.reject(new StatusError(expired('this shard does not hold the partition')));
-    return Promise.resolve(state);
+    if (state === undefined) throw new StatusError(expired('this shard does not hold the partition'));
+    return state;
   }
 
   #unlink({ lane, partition, ...link }: LaneRequests['unlink']['request']): Promise<void> {

@@ -1,33 +1,47 @@
 import type { Bus, LinkRequest } from '@dogwatch/bus/bus.ts';
 import { linkTrack } from '@dogwatch/bus/link-track.ts';
 import type { TrackState } from '@dogwatch/bus/track-state.ts';
-import type { KubeObject } from '@dogwatch/kube/kube-object.ts';
-import { ValueIndex } from '@dogwatch/watch/value-index.ts';
-import type { WindowEntry } from '@dogwatch/watch/event-window.ts';
-import type { Change, Position } from '@dogwatch/watch/watch-cache.ts';
+import { StatusError, expired, tooManyRequests } from '@dogwatch/kube/status.ts';
+import type { Clock } from '@dogwatch/process/clock.ts';
 import type { LaneReplica } from '@dogwatch/replica/lane-replica.ts';
+import type { WindowEntry } from '@dogwatch/watch/event-window.ts';
+import { ValueIndex } from '@dogwatch/watch/value-index.ts';
+import type { Change, Position } from '@dogwatch/watch/watch-cache.ts';
 
-/** Objects and values a follower may name in one partition; more are refused. */
-export const LINKED_MAX = 200_000;
+/** A link says at least this often that it is there, also where nothing moves. */
+const SIGN_MS = 1_000;
+
+/** How far a partition is held. */
+export type Reached = Pick<TrackState, 'epoch' | 'position' | 'watermark'>;
 
 /** The partition whose links these are. */
 export interface LinkedTrack {
   readonly track: string;
   readonly replica: LaneReplica;
-  state(from: { readonly epoch: number; readonly position: Position } | undefined): TrackState | undefined;
+  /** Of a partition that is ready. */
+  readonly reached: Reached;
 }
+
+export interface LinkLimits {
+  /** Objects and values a follower may name in one partition; more are refused. */
+  readonly namedMax: number;
+  /** Followers of one partition; more are refused. */
+  readonly followersMax: number;
+}
+
+const LIMITS: LinkLimits = { namedMax: 200_000, followersMax: 1_000 };
 
 /** What one follower wants of the partition, and how far it was given it. */
 interface Link {
-  readonly follower: string;
   readonly track: string;
   readonly names: Set<string>;
   readonly indexed: Set<string>;
   /** Of the last change put on it, or where it began. */
   position: Position;
   pending: Change[];
-  /** Watermark last put on it. */
+  /** Watermark last put on it, and when, in ms. */
   marked: number;
+  markedAt: number;
 }
 
 /**
@@ -39,20 +53,30 @@ export class TrackLinks {
   readonly #held: LinkedTrack;
   readonly #bus: Bus;
   readonly #shard: string;
+  readonly #clock: Clock;
+  readonly #limits: LinkLimits;
   readonly #links = new Map<string, Link>();
   readonly #byName = new ValueIndex<Link>();
   readonly #byIndexed = new ValueIndex<Link>();
   readonly #touched = new Set<Link>();
-  readonly #stop: () => void;
+  readonly #stops: readonly (() => void)[];
   /** Window sequence number up to which changes were offered to links. */
-  #offered = 0;
+  #offered: number;
 
-  constructor(held: LinkedTrack, options: { readonly bus: Bus; readonly shard: string }) {
+  constructor(held: LinkedTrack, options: { bus: Bus; shard: string; clock: Clock; links?: LinkLimits }) {
+    const { replica } = held;
     this.#held = held;
     this.#bus = options.bus;
     this.#shard = options.shard;
-    this.#offered = held.replica.ready ? held.replica.cache.window.end : 0;
-    this.#stop = held.replica.onApplied((what) => (what === 'state' ? this.#onState() : this.#onChanges()));
+    this.#clock = options.clock;
+    this.#limits = options.links ?? LIMITS;
+    this.#offered = replica.ready ? replica.cache.window.end : 0;
+    this.#stops = [
+      replica.onApplied((what) => (what === 'state' ? this.#onState() : this.#onChanges())),
+      replica.onEnd((end) => {
+        if (end === 'ended') this.end();
+      }),
+    ];
   }
 
   get followers(): Iterable<string> {
@@ -63,14 +87,25 @@ export class TrackLinks {
     return this.#links.size === 0;
   }
 
-  /** Puts what is asked on the link and gives what there is of it; undefined if there is no room, or nothing held. */
+  /**
+   * Puts what is asked on the link and gives what there is of it: what changed since `from`, where that can be told,
+   * or all. Undefined if the partition is not held yet. Throws StatusError: 410 where there is no link to put it on
+   * beside the rest (the follower has to name it as a whole), 429 where there is no room.
+   */
   link(request: LinkRequest, from: { epoch: number; position: Position } | undefined): TrackState | undefined {
     const { replica } = this.#held;
     if (!replica.ready) return undefined;
-    const link = this.#links.get(request.follower) ?? this.#begin(request.follower);
-    if (request.replace) this.#clear(link);
-    const size = link.names.size + link.indexed.size;
-    if (size + request.names.length + request.indexed.length > LINKED_MAX) return undefined;
+    const { reached } = this.#held;
+    const present = this.#links.get(request.follower);
+    if (!request.replace && present === undefined) {
+      throw new StatusError(expired(`this shard has no link of ${request.follower}`));
+    }
+    this.#refuseTooMuch(request, present);
+    const link = present ?? this.#begin(request.follower);
+    if (request.replace) {
+      this.#clear(link);
+      Object.assign(link, { position: reached.position, marked: 0 });
+    }
     for (const name of request.names) {
       link.names.add(name);
       this.#byName.add(name, link);
@@ -79,10 +114,13 @@ export class TrackLinks {
       link.indexed.add(value);
       this.#byIndexed.add(value, link);
     }
-    if (request.replace) link.position = replica.cache.position;
-    return selected(this.#held.state(from)!, new Set(request.names), new Set(request.indexed));
+    const { cache, facts, epoch } = replica;
+    const since = from?.epoch === epoch ? cache.changesSince(from.position) : undefined;
+    if (since !== undefined) return { kind: 'changes', ...reached, changes: concerning(since, request) };
+    return { kind: 'state', ...reached, facts, ...cache.part(request.names, request.indexed) };
   }
 
+  /** Takes what is named off the link; all of it if nothing is. */
   unlink({ follower, names, indexed }: Omit<LinkRequest, 'replace'>): void {
     const link = this.#links.get(follower);
     if (link === undefined) return;
@@ -94,7 +132,8 @@ export class TrackLinks {
       link.indexed.delete(value);
       this.#byIndexed.remove(value, link);
     }
-    if (link.names.size + link.indexed.size === 0) this.drop(follower);
+    const all = names.length + indexed.length === 0;
+    if (all || link.names.size + link.indexed.size === 0) this.drop(follower);
   }
 
   /** The follower is gone. */
@@ -109,37 +148,58 @@ export class TrackLinks {
   /** Tells every follower how far the partition is, so that it does not wait for what will not come. */
   mark(): void {
     const { replica } = this.#held;
-    if (!replica.ready) return;
-    const { watermark } = replica.cache;
+    if (!replica.ready || this.empty) return;
+    const { watermark: rv, epoch } = this.#held.reached;
+    const now = this.#clock.now();
     for (const link of this.#links.values()) {
-      if (link.marked >= watermark) continue;
-      link.marked = watermark;
-      this.#bus.publish(link.track, {
-        kind: 'watermark',
-        epoch: replica.epoch,
-        previous: link.position,
-        rv: watermark,
-      });
+      if (link.marked >= rv && now - link.markedAt < SIGN_MS) continue;
+      link.marked = rv;
+      link.markedAt = now;
+      this.#bus.publish(link.track, { kind: 'watermark', epoch, previous: link.position, rv });
     }
   }
 
+  /** Tells every follower that the lane is over. */
+  end(): void {
+    const { epoch } = this.#held.replica;
+    for (const { track } of this.#links.values()) this.#bus.publish(track, { kind: 'end', epoch, end: 'ended' });
+  }
+
+  /** Followers are told nothing any more, and find that out by the silence. */
   close(): void {
-    this.#stop();
+    for (const stop of this.#stops) stop();
     for (const follower of Array.from(this.#links.keys())) this.drop(follower);
   }
 
   #begin(follower: string): Link {
     const link = {
-      follower,
       track: linkTrack(follower, this.#shard, this.#held.track),
       names: new Set<string>(),
       indexed: new Set<string>(),
-      position: this.#held.replica.cache.position,
+      position: this.#held.reached.position,
       pending: [],
       marked: 0,
+      markedAt: this.#clock.now(),
     };
     this.#links.set(follower, link);
     return link;
+  }
+
+  #refuseTooMuch({ names, indexed, replace }: LinkRequest, present: Link | undefined): void {
+    const { namedMax, followersMax } = this.#limits;
+    const kept = replace ? undefined : present;
+    const fresh =
+      names.filter((name) => kept?.names.has(name) !== true).length +
+      indexed.filter((value) => kept?.indexed.has(value) !== true).length;
+    const named = fresh + (kept === undefined ? 0 : kept.names.size + kept.indexed.size);
+    if (named > namedMax) {
+      throw new StatusError(
+        tooManyRequests(`more than ${namedMax} objects and values of a partition are followed`, 30),
+      );
+    }
+    if (present === undefined && this.#links.size >= followersMax) {
+      throw new StatusError(tooManyRequests(`more than ${followersMax} follow parts of a partition`, 30));
+    }
   }
 
   #clear(link: Link): void {
@@ -149,28 +209,30 @@ export class TrackLinks {
     link.indexed.clear();
   }
 
-  /** A repair or another history: followers have to be given theirs as a whole. */
+  /** A repair, another history, or more at once than is kept: followers have to be given theirs as a whole. */
   #onState(): void {
-    const { cache, epoch } = this.#held.replica;
-    this.#offered = cache.window.end;
+    const { position, watermark: rv, epoch } = this.#held.reached;
+    this.#offered = this.#held.replica.cache.window.end;
     for (const link of this.#links.values()) {
-      link.position = cache.position;
-      this.#bus.publish(link.track, { kind: 'listed', epoch, rv: cache.watermark });
+      Object.assign(link, { position, marked: 0 });
+      this.#bus.publish(link.track, { kind: 'listed', epoch, rv });
     }
   }
 
   #onChanges(): void {
     const { cache, epoch } = this.#held.replica;
     const { window } = cache;
+    if (window.first > this.#offered) return this.#onState();
     if (this.#links.size > 0) {
-      for (let at = Math.max(this.#offered, window.first); at < window.end; at++) this.#offer(window.at(at));
+      for (let at = this.#offered; at < window.end; at++) this.#offer(window.at(at));
     }
     this.#offered = window.end;
     for (const link of this.#touched) {
       const changes = link.pending;
       link.pending = [];
-      this.#bus.publish(link.track, { kind: 'batch', epoch, batch: { previous: link.position, changes } });
-      link.position = { rv: changes.at(-1)!.object.rv, index: 0 };
+      const { position: previous } = link;
+      link.position = placeOf(previous, changes);
+      this.#bus.publish(link.track, { kind: 'batch', epoch, batch: { previous, changes } });
     }
     this.#touched.clear();
   }
@@ -192,16 +254,16 @@ export class TrackLinks {
   }
 }
 
-/** What of `state` concerns the objects named and those of the values named. */
-function selected(state: TrackState, names: ReadonlySet<string>, indexed: ReadonlySet<string>): TrackState {
-  const concerns = (object: KubeObject): boolean => names.has(object.key) || indexed.has(object.indexed);
-  const changes = state.changes.filter(({ object }) => concerns(object));
-  if (state.kind === 'changes') return { ...state, changes };
-  const { listing, tombstones } = state;
-  return {
-    ...state,
-    changes,
-    listing: { rv: listing.rv, objects: listing.objects.filter(concerns) },
-    tombstones: tombstones.filter(({ object }) => concerns(object)),
-  };
+/** Place of the last of `changes`, which continue `previous`, as whoever follows them counts. */
+function placeOf(previous: Position, changes: readonly Change[]): Position {
+  let place = previous;
+  for (const { object } of changes) place = { rv: object.rv, index: object.rv === place.rv ? place.index + 1 : 0 };
+  return place;
+}
+
+/** Those of `changes` that concern the objects and the values named. */
+function concerning(changes: readonly Change[], { names, indexed }: LinkRequest): readonly Change[] {
+  const keys = new Set(names);
+  const values = new Set(indexed);
+  return changes.filter(({ object }) => keys.has(object.key) || values.has(object.indexed));
 }

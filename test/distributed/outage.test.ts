@@ -37,6 +37,7 @@ interface Outcome {
 
 /** Writes go on all the time; afterwards every watch has been given its last word. */
 async function through(name: string, outage: () => Promise<void>): Promise<Outcome> {
+  const calm = await stage.settle(watches, 60_000);
   const began = Date.now();
   const from = performance.now();
   stage.writers.start();
@@ -46,12 +47,14 @@ async function through(name: string, outage: () => Promise<void>): Promise<Outco
   await stage.writers.stop();
   const written = await stage.settle(watches, 60_000);
   const listings = await stage.listings(began);
+  const { violations, statesLeftOut } = await stage.violationsSince(calm, watches.records, written);
   recordClaim(name, {
+    statesLeftOut,
     gapMs: Math.round(deliveryGap(watches.records.slice(0, 1), from, performance.now())),
     listings: Object.entries(listings).map(([lane, count]) => `${lane} ${count}`),
     setbacks: watches.setbacks,
   });
-  return { violations: await stage.violations(watches.records, written), listings };
+  return { violations, listings };
 }
 
 async function everyDogwatchAtOnce(): Promise<void> {

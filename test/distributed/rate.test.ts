@@ -1,14 +1,16 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { FULL_SIZE, recordClaim } from '../support/claims.ts';
-import { type Held, hold } from '../support/cluster-rate-hold.ts';
+import { failings, type Held, hold } from '../support/cluster-rate-hold.ts';
 import { RateStage } from '../support/cluster-rate-stage.ts';
 import { machineLoad } from '../support/cluster-rate-usage.ts';
 
+// One ingest, one shard, 100,000 leases of 430 bytes in protobuf. Every process of a stage is on this machine, the
+// simulated upstream too: what is measured is what two cores hold of all of it together.
+
 const PARTITIONS = 16;
 const POPULATION = { nodes: 100_000, podsPerNode: 0, namespaces: 1 };
-/** A backlog of more than this is none that comes and goes. */
-const BEHIND_MAX_S = 1;
-const DRAIN_MAX_MS = 2_000;
+const SECONDS = FULL_SIZE ? 60 : 10;
+const TIMEOUT_MS = 600_000;
 
 const cleanUp: (() => Promise<void>)[] = [];
 
@@ -31,33 +33,58 @@ async function start(nats: 1 | 3, ...ingestFlags: string[]): Promise<RateStage> 
   return stage;
 }
 
-/** Why `held` is no rate that was held; empty if it is. */
-function failings(held: Held): string[] {
-  const { rate, notWritten, behindMax, drainMs, dropped, gaps } = held;
-  return Object.entries({
-    'upstream wrote too little': notWritten > 0,
-    'envelopes were dropped': dropped > 0,
-    'a shard missed something': gaps > 0,
-    'the backlog is not bounded': behindMax > rate * BEHIND_MAX_S,
-    'the backlog did not empty in time': drainMs > DRAIN_MAX_MS,
-  }).flatMap(([what, failed]) => (failed ? [what] : []));
-}
-
-function record(name: string, held: Held, load: number): void {
+function record(name: string, held: Held, more: Readonly<Record<string, number | readonly string[]>>): void {
   const { perEvent, ...rest } = held;
-  recordClaim(name, { partitions: PARTITIONS, machineLoadBefore: load, ...rest, ...perEvent });
+  recordClaim(name, { partitions: PARTITIONS, ...more, ...rest, ...perEvent, failings: failings(held) });
 }
 
-describe('one ingest, one shard, 100,000 leases in 16 partitions, protobuf', () => {
-  const RATE = 100_000;
-  const SECONDS = FULL_SIZE ? 60 : 10;
-
-  test(`${RATE} events a second for ${SECONDS} s with the log in memory: nothing is dropped, no backlog stays`, async () => {
+test(
+  `100,000 events a second for ${SECONDS} s, the log in memory: nothing is dropped, no backlog stays`,
+  async () => {
     const load = machineLoad();
     const stage = await start(1, '--log-storage=memory', '--log-bytes=512Mi');
-    const held = await hold(stage, { rate: RATE, seconds: SECONDS });
-    record('rate-r1-memory', held, load);
-    expect(await stage.differences()).toBe(0);
+    const held = await hold(stage, { rate: 100_000, seconds: SECONDS });
+    record('rate-r1-memory', held, { machineLoadBefore: load });
     expect(failings(held)).toEqual([]);
-  });
-});
+    expect(await stage.differences()).toBe(0);
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  `at least 30,000 events a second for ${SECONDS} s, the log in the files of three servers`,
+  async () => {
+    const load = machineLoad();
+    const stage = await start(3, '--log-storage=file', '--log-bytes=2Gi');
+    const tried: string[] = [];
+    let rate = FULL_SIZE ? await highestRate(stage, tried) : LEAST_RATE;
+    let held = await hold(stage, { rate, seconds: SECONDS });
+    // What goes well for a while need not go well for a minute.
+    while (failings(held).length > 0 && rate > LEAST_RATE) {
+      tried.push(`${rate}: ${failings(held).join(', ')}`);
+      rate -= STEP;
+      held = await hold(stage, { rate, seconds: SECONDS });
+    }
+    record('rate-r3-file', held, { machineLoadBefore: load, tried });
+    expect(failings(held)).toEqual([]);
+    expect(await stage.differences()).toBe(0);
+  },
+  2 * TIMEOUT_MS,
+);
+
+const LEAST_RATE = 30_000;
+const MOST_RATE = 100_000;
+const STEP = 10_000;
+const TRIAL_S = 15;
+
+/** The highest rate that goes well for a while, by trial. */
+async function highestRate(stage: RateStage, tried: string[]): Promise<number> {
+  for (let rate = LEAST_RATE; rate <= MOST_RATE; rate += STEP) {
+    const failed = failings(await hold(stage, { rate, seconds: TRIAL_S }));
+    if (failed.length > 0) {
+      tried.push(`${rate}: ${failed.join(', ')}`);
+      return Math.max(LEAST_RATE, rate - STEP);
+    }
+  }
+  return MOST_RATE;
+}

@@ -50,14 +50,23 @@ export class SimClient {
   /** Index of what it is owed next. */
   #next = 0;
   /**
-   * A repair has told it what became of things up to here, not how. Cut off in it, and attached where that repair has not
+   * It was told what became of things up to here, not how: by a repair, or because not every change was held. Cut off in it, and attached where that repair has not
    * come yet, it is ahead in some and is told of them again: bookmarks below are not held against anybody. 0: none.
    */
   #repairedTo: ResourceVersion = 0;
   #initial = false;
   #lastKey = '';
   #at: (Attachment & { readonly watcher: Watcher }) | undefined;
-  readonly counts = { events: 0, bookmarks: 0, lists: 0, resumes: 0, expired: 0, beside: 0 };
+  readonly counts = {
+    events: 0,
+    bookmarks: 0,
+    lists: 0,
+    resumes: 0,
+    diffs: 0,
+    conflations: 0,
+    expired: 0,
+    beside: 0,
+  };
 
   constructor(name: string, of: { history: History; owed: Owed; exact: boolean }) {
     this.name = name;
@@ -85,9 +94,10 @@ export class SimClient {
     const watcher = at.groups.join(this.owed.interest, {
       start,
       allowBookmarks: true,
-      owner: { wake: () => {}, conflated: () => {} },
+      owner: { wake: () => {}, conflated: () => this.#conflated() },
     });
     this.#at = { ...at, watcher };
+    if (start.kind === 'diff') this.#toldTo(cache.watermark);
   }
 
   /** Its connection is cut. */
@@ -133,6 +143,10 @@ export class SimClient {
         return { kind: 'resume', sequence: since.sequence, rv: this.#rv };
       }
       this.#check(this.#rv < cache.window.start || !this.#exact, `${this.#rv} is held, but was refused`);
+      if (since.kind === 'diff') {
+        this.counts.diffs++;
+        return { kind: 'diff', events: cache.diff(this.#rv, this.owed.interest), rv: this.#rv };
+      }
       this.expire();
     }
     this.counts.lists++;
@@ -167,7 +181,7 @@ export class SimClient {
     this.counts.bookmarks++;
     this.#initial = false;
     this.#rv = this.#vouched = this.#order = rv;
-    if (this.#exact && !end) this.#check(this.#next >= this.owed.after(rv), `I3: ${rv} vouched for what was not sent`);
+    if (this.#strict && !end) this.#check(this.#next >= this.owed.after(rv), `I3: ${rv} vouched for what was not sent`);
     this.#next = this.owed.after(rv);
     if (rv < this.#repairedTo && !end) return;
     this.#repairedTo = 0;
@@ -176,12 +190,13 @@ export class SimClient {
 
   #takeChange(type: string, key: string, { rv, uid }: { rv: ResourceVersion; uid: string }): void {
     const text = `${type} ${key}@${rv} ${uid}`;
+    this.#endOfStates(rv);
     const due = this.owed.at(this.#next) === text;
-    this.#check(due || !this.#exact, `was sent ${text} instead of ${this.owed.at(this.#next)}`);
+    this.#check(due || !this.#strict, `was sent ${text} instead of ${this.owed.at(this.#next)}`);
     this.#next = due ? this.#next + 1 : (this.owed.behind(text) ?? this.#next);
-    if (!due) {
+    if (!due && !this.#exact) {
       this.counts.beside++;
-      this.#repairedTo = this.#at!.cache.watermark;
+      this.#toldTo(this.#at!.cache.watermark);
     }
     this.#check(rv >= this.#order, `I2: ${text} after ${this.#order}`);
     // The deletes of a repair stand at the version it began at, which a bookmark may have vouched for.
@@ -197,6 +212,29 @@ export class SimClient {
       this.#held.set(key, { rv, uid });
     }
     this.#rv = this.#order = rv;
+  }
+
+  /** It goes on with the newest states, because it did not take every change in time. */
+  #conflated(): void {
+    this.counts.conflations++;
+    this.#toldTo(this.#at!.cache.watermark);
+  }
+
+  #toldTo(rv: ResourceVersion): void {
+    this.#repairedTo = Math.max(this.#repairedTo, rv);
+  }
+
+  /** True if it is to be sent every change just now. */
+  get #strict(): boolean {
+    return this.#exact && this.#repairedTo === 0;
+  }
+
+  /** Behind the newest states of a `diff` what it holds is what there was, and every change follows. */
+  #endOfStates(rv: ResourceVersion): void {
+    if (!this.#exact || this.#repairedTo === 0 || rv <= this.#repairedTo) return;
+    this.expectStateOf(this.#repairedTo);
+    this.#next = this.owed.after(this.#repairedTo);
+    this.#repairedTo = 0;
   }
 
   #nextIsAt(rv: ResourceVersion): boolean {

@@ -36,7 +36,7 @@ export class Peer implements Recovery {
     const early = random.chance(STALE) ? this.#ingest.stateOf(partition, from, short) : undefined;
     this.#waiting.push(() => {
       if (this.#faults && random.chance(AWAY)) return reject(new Error('the peer is away'));
-      if (random.chance(0.3)) {
+      if (from !== undefined && random.chance(0.3)) {
         try {
           for (const envelope of this.#ingest.logOf(partition, from)) deliver(envelope);
         } catch (error) {

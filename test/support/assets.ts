@@ -13,11 +13,12 @@ const GO_WANTED = { major: 1, minor: 26 };
 const BUILD_LOCK_TIMEOUT_MS = 60 * 60_000;
 const PROGRESS_MS = 10_000;
 
-type GoModule = 'etcd' | 'kubernetes' | 'nats';
+type GoModule = 'etcd' | 'helm' | 'kubernetes' | 'nats';
 
 /** What pins the version of a module's programs in its go.mod. */
 const PINS: Record<GoModule, string> = {
   etcd: 'go.etcd.io/etcd/server/v3',
+  helm: 'helm.sh/helm/v4',
   kubernetes: 'k8s.io/kubernetes',
   nats: 'github.com/nats-io/nats-server/v2',
 };
@@ -43,6 +44,7 @@ const PROGRAMS = {
   'kube-scheduler': kubernetes('cmd/kube-scheduler'),
   kubemark: kubernetes('cmd/kubemark'),
   'e2e.test': { ...kubernetes('test/e2e'), test: true },
+  helm: { module: 'helm', package: `${PINS.helm}/cmd/helm`, ours: false },
 } as const satisfies Record<string, Program>;
 
 function kubernetes(path: string): Program {

@@ -1,13 +1,15 @@
 import { connectNats, type NatsPort } from '@dogwatch/bus/nats-port.ts';
+import { checkpointStreamName, checkpointSubject, DEFAULT_SUBJECT_PREFIX } from '@dogwatch/bus/nats-subject.ts';
 import { eventually } from './eventually.ts';
 import type { NatsServers } from './nats-server.ts';
 
-interface StreamList {
+/** What JetStream answers to the requests made here. */
+interface StreamAnswer {
   readonly streams?: readonly {
     readonly config: { readonly name: string };
-    readonly state: { readonly messages: number; readonly bytes: number };
     readonly cluster?: { readonly leader?: string };
   }[];
+  readonly state?: { readonly subjects?: Readonly<Record<string, number>> };
   readonly error?: { readonly description: string };
 }
 
@@ -24,11 +26,13 @@ export function streamLeader(nats: NatsServers): Promise<string> {
   });
 }
 
-/** Bytes of each JetStream stream by its name. */
-export function streamBytes(nats: NatsServers): Promise<Map<string, number>> {
+/** How many tracks have a checkpoint that is whole. */
+export function checkpointedTracks(nats: NatsServers): Promise<number> {
   return withPort(nats, async (port) => {
-    const { streams = [] } = await listStreams(port);
-    return new Map(streams.map(({ config, state }) => [config.name, state.bytes]));
+    const subject = `$JS.API.STREAM.INFO.${checkpointStreamName(DEFAULT_SUBJECT_PREFIX)}`;
+    const wholes = checkpointSubject(DEFAULT_SUBJECT_PREFIX, '>');
+    const { state } = await call(port, subject, { subjects_filter: wholes.replace(/[^.]*$/, '>') });
+    return Object.keys(state?.subjects ?? {}).length;
   });
 }
 
@@ -52,14 +56,14 @@ async function withPort<T>(nats: NatsServers, use: (port: NatsPort) => Promise<T
 }
 
 /** Asked until JetStream answers: while it elects its own leader nobody does. */
-function listStreams(port: NatsPort): Promise<StreamList> {
+function listStreams(port: NatsPort): Promise<StreamAnswer> {
   const wait = { what: 'JetStream lists its streams', timeoutMs: ANSWER_TIMEOUT_MS };
   return eventually(wait, () => call(port, '$JS.API.STREAM.LIST'));
 }
 
-async function call(port: NatsPort, subject: string): Promise<StreamList> {
-  const { data } = await port.request(subject, Buffer.alloc(0), { timeoutMs: REQUEST_TIMEOUT_MS });
-  const answer = JSON.parse(data.toString()) as StreamList;
+async function call(port: NatsPort, subject: string, body: object = {}): Promise<StreamAnswer> {
+  const { data } = await port.request(subject, Buffer.from(JSON.stringify(body)), { timeoutMs: REQUEST_TIMEOUT_MS });
+  const answer = JSON.parse(data.toString()) as StreamAnswer;
   if (answer.error !== undefined) throw new Error(`${subject}: ${answer.error.description}`);
   return answer;
 }

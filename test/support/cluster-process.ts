@@ -1,6 +1,7 @@
 import { ClusterMember, type Role, ROLES } from './cluster-member.ts';
 import type { Endpoint } from './kube-client.ts';
 import { NatsServers } from './nats-server.ts';
+import { sumOf } from './prometheus-text.ts';
 
 export interface ClusterOptions {
   /** For logs, certificates and written kubeconfigs. */
@@ -62,6 +63,13 @@ export class DogwatchCluster {
   /** The fan-outs, as clients find them. */
   get endpoints(): Endpoint[] {
     return this.members('fanout').map(({ endpoint }) => endpoint);
+  }
+
+  /** A metric (without its `dogwatch_`), summed over those of a role that live. */
+  async sum(role: Role, metric: string): Promise<number> {
+    const living = this.members(role).filter(({ alive }) => alive);
+    const samples = await Promise.all(living.map((member) => member.metrics()));
+    return sumOf(samples.flat(), `dogwatch_${metric}`);
   }
 
   /** One more shard under a new name. */

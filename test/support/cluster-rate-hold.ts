@@ -21,22 +21,23 @@ export interface Held {
   /** Bytes published that the log had not stored, at most, and from the last write until it had. */
   readonly logBehindBytesMax: number;
   readonly logDrainMs: number;
-  /** Envelopes the bus dropped or lost, gaps the shards saw, holes in the log. */
+  /** Envelopes the bus dropped or lost. */
   readonly dropped: number;
+  /** Times a shard found a part missing, the log was left with a hole, the ingest was too late and listed upstream anew. */
   readonly gaps: number;
   readonly logHoles: number;
+  readonly relists: number;
   readonly perEvent: Readonly<Record<string, number>>;
 }
 
 const LOOK_MS = 500;
+/** A backlog of events of more time than this is none that comes and goes. */
+const BEHIND_MAX_S = 1;
+const DRAIN_MAX_MS = 2_000;
 /** For what is far behind to come after all, so that its numbers are known. */
 const DRAIN_TIMEOUT_MS = 60_000;
 
-interface Losses {
-  readonly dropped: number;
-  readonly gaps: number;
-  readonly logHoles: number;
-}
+type Losses = Pick<Held, 'dropped' | 'gaps' | 'logHoles' | 'relists'>;
 
 /** Writes leases at `rate` for `seconds`, looking on, and waits until all of it is where it belongs. */
 export async function hold(stage: RateStage, { rate, seconds }: { rate: number; seconds: number }): Promise<Held> {
@@ -79,6 +80,7 @@ export async function hold(stage: RateStage, { rate, seconds }: { rate: number; 
     dropped: losses.dropped - lossesBefore.dropped,
     gaps: losses.gaps - lossesBefore.gaps,
     logHoles: losses.logHoles - lossesBefore.logHoles,
+    relists: losses.relists - lossesBefore.relists,
     perEvent: microsPerEvent(usageBefore, usageOf(stage), limit),
   };
 }
@@ -90,12 +92,27 @@ async function lossesOf(stage: RateStage): Promise<Losses> {
     dropped: sum('dogwatch_bus_envelopes_dropped_total') + sum('dogwatch_bus_gaps_total'),
     gaps: await stage.gaps(),
     logHoles: sum('dogwatch_log_holes_total'),
+    relists: sum('dogwatch_upstream_listings_total'),
   };
 }
 
 async function logBehind({ cluster }: RateStage): Promise<number> {
   const members = await Promise.all(cluster.members('ingest').map((member) => member.metrics()));
   return members.reduce((total, samples) => total + sumOf(samples, 'dogwatch_log_backlog_bytes'), 0);
+}
+
+/** Why the rate was not held; empty if it was. */
+export function failings(held: Held): string[] {
+  const { rate, notWritten, behindMax, drainMs, dropped, gaps, logHoles, relists } = held;
+  return Object.entries({
+    'upstream could not write it': notWritten > 0,
+    'envelopes were dropped': dropped > 0,
+    'a shard missed something': gaps > 0,
+    'the log has holes': logHoles > 0,
+    'the ingest fell out of the window upstream keeps': relists > 0,
+    'the backlog was more than one that comes and goes': behindMax > rate * BEHIND_MAX_S,
+    'the backlog did not empty in time': drainMs > DRAIN_MAX_MS,
+  }).flatMap(([what, failed]) => (failed ? [what] : []));
 }
 
 function mean(values: readonly number[]): number {

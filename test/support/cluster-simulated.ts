@@ -7,6 +7,7 @@ import type { Collection } from '@dogwatch/bench/simulated-collection.ts';
 import type { SimulatedFleet } from '@dogwatch/bench/simulated-fleet.ts';
 import { SimulatedUpstream } from '@dogwatch/bench/simulated-upstream.ts';
 import { type ClusterOptions, DogwatchCluster } from './cluster-process.ts';
+import type { RateWatch } from './cluster-rate-watch.ts';
 import { type Endpoint, kubeconfig, KubeClient } from './kube-client.ts';
 
 export interface SimulatedStageOptions extends Omit<ClusterOptions, 'dir' | 'kubeconfig' | 'clientCaFile'> {
@@ -17,8 +18,10 @@ export interface SimulatedStageOptions extends Omit<ClusterOptions, 'dir' | 'kub
 
 /** What dogwatch asked upstream for of one resource. */
 export interface UpstreamReads {
-  /** Whole objects: pages of a LIST, and watches with initial events. */
-  readonly listings: number;
+  /** LISTs of whole objects. */
+  readonly lists: number;
+  /** Objects that watches began with. */
+  readonly initialObjects: number;
   readonly watches: number;
 }
 
@@ -88,10 +91,30 @@ export class SimulatedStage {
     });
   }
 
-  /** What was asked of upstream for the fleet's resource until now; names and versions to prove freshness are not it. */
+  /** Objects written after `from` whose newest version a watch was not given, or was given another after it. */
+  differences(fleet: SimulatedFleet, watch: RateWatch, from: number): string[] {
+    const given = new Map(watch.keys.map((key, index) => [key, watch.versions[index]]));
+    return this.collection(fleet)
+      .list()
+      .filter(({ resourceVersion }) => resourceVersion > from)
+      .map(({ namespace, name, resourceVersion }) => ({ key: `${namespace}/${name}`, resourceVersion }))
+      .filter(({ key, resourceVersion }) => given.get(key) !== resourceVersion)
+      .map(({ key, resourceVersion }) => `${key} is at ${given.get(key)}, not ${resourceVersion}`);
+  }
+
+  /** Times a watch was given newest states instead of every change: because it was slow, or had been away. */
+  async conflated(): Promise<number> {
+    const { cluster } = this;
+    return (
+      (await cluster.sum('fanout', 'watch_conflations_total')) +
+      (await cluster.sum('fanout', 'watch_state_diffs_total'))
+    );
+  }
+
+  /** What was asked of upstream for the fleet's resource until now. To prove a lane fresh costs none of it, but watches. */
   reads({ resource }: SimulatedFleet): UpstreamReads {
-    const { lists, watchLists, watches } = this.upstream.counters.of(resource);
-    return { listings: lists + watchLists, watches: watches - watchLists };
+    const { lists, initialEvents, watches, watchLists } = this.upstream.counters.of(resource);
+    return { lists, initialObjects: initialEvents, watches: watches - watchLists };
   }
 
   /** From now on `writtenAt` knows when each version of the fleet's resource was written. */

@@ -5,7 +5,15 @@ import { lastOf, PacedWriters } from './cluster-writers.ts';
 import { ControlPlane } from './control-plane.ts';
 import type { Credential, Endpoint } from './kube-client.ts';
 import type { Written } from './random-writer.ts';
-import { check, endings, type RecordedStream, type Repair, summarise, type WatchRequest } from './watch-recorder.ts';
+import {
+  check,
+  endings,
+  type RecordedStream,
+  type Repair,
+  summarise,
+  type Violation,
+  type WatchRequest,
+} from './watch-recorder.ts';
 
 export interface ClusterStageOptions extends Omit<ClusterOptions, 'dir' | 'kubeconfig' | 'clientCaFile'> {
   readonly namespaces: readonly string[];
@@ -75,21 +83,40 @@ export class ClusterStage {
     return written;
   }
 
-  /** What the watches were not given as they should have been, etcd being the truth. */
-  async violations(
+  /** What the watches were not given as they should have been, etcd being the truth: every event, once, in order. */
+  async violations(records: readonly RecordedStream[], written: readonly Written[]): Promise<string[]> {
+    return [...endings(records), ...summarise(await this.#check(records, written), records)];
+  }
+
+  /**
+   * As `violations`, after an outage that began when all had been given `calm`: who had to go on with newest states
+   * (promise I5) may have missed states in between, but no object's last one and no deletion. How many is told as well.
+   */
+  async violationsSince(
+    calm: readonly Written[],
     records: readonly RecordedStream[],
     written: readonly Written[],
-    repair?: Repair,
-  ): Promise<string[]> {
-    const upTo = Math.max(...written.map(({ rv }) => rv));
-    const history = await this.plane.etcd.history('configmaps', 1, upTo);
-    const found = check(records, history, { upTo, ...(repair === undefined ? {} : { repair }) });
-    return [...endings(records), ...summarise(found, records)];
+  ): Promise<{ readonly violations: string[]; readonly statesLeftOut: number }> {
+    const repair = { after: highest(calm), upTo: highest(written) };
+    const violations = [...endings(records), ...summarise(await this.#check(records, written, repair), records)];
+    const strict = await this.#check(records, written);
+    const statesLeftOut = strict.filter(({ rule, detail }) => rule === 'complete' && detail.endsWith('is missing'));
+    return { violations, statesLeftOut: statesLeftOut.length };
   }
 
   /** How often dogwatch listed each lane upstream since `since` (ms since 1970). */
   async listings(since: number): Promise<Record<string, number>> {
     return byLane(listingsSince(await this.plane.audit(), since));
+  }
+
+  async #check(
+    records: readonly RecordedStream[],
+    written: readonly Written[],
+    repair?: Repair,
+  ): Promise<readonly Violation[]> {
+    const upTo = highest(written);
+    const history = await this.plane.etcd.history('configmaps', 1, upTo);
+    return check(records, history, { upTo, ...(repair === undefined ? {} : { repair }) });
   }
 
   async stop(): Promise<void> {
@@ -112,4 +139,8 @@ export class ClusterStage {
       { path: this.writers.pathIn(first), namespace: first, name: 'touch-red' },
     ];
   }
+}
+
+function highest(written: readonly Written[]): number {
+  return Math.max(...written.map(({ rv }) => rv));
 }

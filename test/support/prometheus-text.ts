@@ -10,7 +10,9 @@ export function parsePrometheusText(text: string): Sample[] {
   const samples: Sample[] = [];
   for (const line of text.split('\n')) {
     if (line === '' || line.startsWith('#')) continue;
-    const match = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? ([+-]?[\d.]+(?:[eE][+-]?\d+)?|[+-]Inf|NaN|Nan)(?: \d+)?$/.exec(line);
+    const match = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? ([+-]?[\d.]+(?:[eE][+-]?\d+)?|[+-]Inf|NaN|Nan)(?: \d+)?$/.exec(
+      line,
+    );
     if (match === null) throw new Error(`not a Prometheus sample: ${line}`);
     const [, name = '', labels = '', value = ''] = match;
     samples.push({ name, labels: parseLabels(labels), value: value === '+Inf' ? Infinity : Number(value) });

@@ -28,6 +28,40 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{ .Values.fanout.tls.secretName | default (printf "%s-fanout-tls" (include "dogwatch.name" .)) }}
 {{- end }}
 
+{{/* Bytes of a quantity without a fraction: 32Gi. */}}
+{{- define "dogwatch.bytes" -}}
+{{- $factors := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{ mul (regexFind "^[0-9]+" .) (index $factors (regexFind "[kKMGTi]*$" .)) }}
+{{- end }}
+
+{{/* The configuration of the chart's own NATS servers. */}}
+{{- define "dogwatch.natsConfig" -}}
+{{- $name := printf "%s-nats" (include "dogwatch.name" .) -}}
+server_name: $POD_NAME
+listen: 0.0.0.0:4222
+http: 0.0.0.0:8222
+pid_file: /run/nats/nats.pid
+max_payload: 4MB
+# Followers that lag are cut by NATS and find out by the chain what they missed.
+max_pending: 64MB
+lame_duck_grace_period: 5s
+lame_duck_duration: 30s
+# The rest is for what the file system and the logs of JetStream's own groups take.
+jetstream {
+  store_dir: /data
+  max_file_store: {{ div (mul 9 (include "dogwatch.bytes" .Values.nats.storage.size)) 10 }}
+}
+cluster {
+  name: {{ $name }}
+  listen: 0.0.0.0:6222
+  routes: [
+    {{- range until 3 }}
+    nats://{{ $name }}-{{ . }}.{{ $name }}:6222
+    {{- end }}
+  ]
+}
+{{- end }}
+
 {{/* Options by the names of flags as environment variables: secure-port as DOGWATCH_SECURE_PORT. */}}
 {{- define "dogwatch.options" -}}
 {{- range $option, $value := . }}
