@@ -134,6 +134,42 @@ describe('release', () => {
   });
 });
 
+describe('the supply is given back what it opened', () => {
+  test('of a lane that does not open in time', async () => {
+    const { ingest, clock, copies } = started();
+    ingest.open = () => Promise.resolve();
+    ingest.repair = () => Promise.resolve();
+    const acquired = rejection(copies.acquire(PODS));
+    await clock.advanceAsync(OPEN_TIMEOUT_MS);
+    expect(await acquired).toMatchObject({ status: { code: 429 } });
+    expect(ingest.asked).toEqual(['open', 'repair', 'close']);
+  });
+
+  test('of a lane that opened after it was let go', async () => {
+    const { ingest, clock, copies } = started();
+    const opening = Promise.withResolvers<void>();
+    ingest.open = () => opening.promise;
+    const acquired = rejection(copies.acquire(PODS));
+    await clock.advanceAsync(OPEN_TIMEOUT_MS + IDLE_MS);
+    expect(await acquired).toMatchObject({ status: { code: 429 } });
+    ingest.partitions = 3;
+    opening.resolve();
+    await clock.advanceAsync(0);
+    expect(ingest.asked).toEqual(['open', 'close']);
+    expect(copies.replicas).toEqual([]);
+  });
+
+  test('I9: what comes while a lane is opened is bounded: it is recovered like all that was lost', async () => {
+    const { ingest, copies } = started();
+    ingest.open = async () => {
+      ingest.listing(10, []);
+      for (let i = 0; i < 10_000; i++) ingest.watermark(whole(10), 10);
+    };
+    ingest.repair = async () => void setImmediate(() => ingest.listing(20, []));
+    expect((await copies.acquire(PODS)).view.cache.watermark).toBe(20);
+  });
+});
+
 test('stopping closes all lanes, whoever uses them, and bears that they were closed already', async () => {
   const { ingest, copies, metrics, stop } = started();
   const { view } = await copies.acquire(PODS);

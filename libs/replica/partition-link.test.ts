@@ -170,15 +170,30 @@ describe('a shard is left for another, which goes on where it was', () => {
     expect(link.feed.position).toEqual(whole(21));
   });
 
-  test('I4: nor is anything new read of it before it has got to what was kept of the one before', async () => {
-    const { clock, shards, given, read } = await linked();
+  test('I4: what was kept of the one before is not brought: it knew of fewer scopes', async () => {
+    const { clock, shards, brought, given, read, link } = await linked();
     await clock.advanceAsync(5_000);
     // shard-0 is at 17, and a part is missing before that.
     shards[0].watermark({ rv: 15, index: 0 }, 17);
     await shards[0].answer(new Error('away'));
     read(B);
     await shards[1].answer(changesTo(15, change('MODIFIED', pod('a', 15))));
-    expect(shards[1].next).toBe('+default/b');
+    expect(link.feed.position).toEqual(whole(15));
+    await shards[1].answer(stateAt(15));
+    shards[1].batch(whole(15), [change('ADDED', pod('b', 16))]);
+    expect(given).toEqual(['a@10: 1', 'b@15: 0']);
+    expect(brought).toEqual(['MODIFIED a@15', 'watermark 15', 'ADDED b@16']);
+  });
+
+  test('I4: nothing is read of it before the feed has gone on', async () => {
+    const { clock, shards, given, read } = await linked();
+    await clock.advanceAsync(5_000);
+    shards[0].watermark({ rv: 15, index: 0 }, 17);
+    await shards[0].answer(new Error('away'));
+    // What the new one says before it has answered.
+    shards[1].watermark(whole(15), 17);
+    read(B);
+    await shards[1].answer(changesTo(15));
     await shards[1].answer(stateAt(16));
     expect(given, 'a change at 17 would be passed over').toEqual(['a@10: 1']);
     await clock.advanceAsync(500);
@@ -218,7 +233,7 @@ describe('a shard is left for another, which goes on where it was', () => {
     shards[0].batch({ rv: 14, index: 0 }, [change('MODIFIED', pod('a', 15))]);
     expect(shards[0].next, 'it has just read what follows').toBe('=default/a');
     await shards[0].answer(changesTo(10));
-    await clock.advanceAsync(100);
+    shards[0].batch({ rv: 14, index: 0 }, [change('MODIFIED', pod('a', 15))]);
     expect(shards[1].next).toBe('=default/a');
   });
 });
@@ -243,12 +258,14 @@ describe('an empty link', () => {
     expect(given).toEqual(['a@10: 1', 'b@30: 1']);
   });
 
-  test('is not asked for any more where no shard answered', async () => {
+  test('is not asked for any more where no shard answered, and left again once one has', async () => {
     const { clock, shards, link, read } = started();
     read(A);
     await shards[0].answer(new Error('away'));
     link.remove(A);
+    expect(shards[1].unlinked).toEqual(['0 ;']);
     await shards[1].answer(stateAt(10));
+    expect(shards[1].unlinked).toEqual(['0 ;', '0 ;']);
     await clock.advanceAsync(60_000);
     expect(shards.map(({ next }) => next)).toEqual([undefined, undefined]);
   });

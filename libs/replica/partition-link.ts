@@ -4,10 +4,11 @@ import { linkTrack } from '@dogwatch/bus/link-track.ts';
 import type { TrackState } from '@dogwatch/bus/track-state.ts';
 import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
 import { StatusError } from '@dogwatch/kube/status.ts';
+import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import type { Clock, Timer } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import { trackOf } from '@dogwatch/watch/partition.ts';
-import { type Position, comparePositions } from '@dogwatch/watch/watch-cache.ts';
+import type { Position } from '@dogwatch/watch/watch-cache.ts';
 import { type Lack, Superseded } from './lane-supply.ts';
 import type { Scope } from './scope.ts';
 import { partsOf } from './scope-parts.ts';
@@ -192,7 +193,7 @@ export class PartitionLink {
   #usable(state: TrackState, held: Position | undefined): WholeState {
     if (state.kind !== 'state') throw new Error('a shard continues what is not held');
     if (state.epoch !== this.feed.epoch) throw new Unlinked();
-    if (held !== undefined && comparePositions(state.position, held) < 0) throw new Error('a shard is behind');
+    if (held !== undefined && reachedBy(state) < held.rv) throw new Error('a shard is behind');
     return state;
   }
 
@@ -255,7 +256,8 @@ export class PartitionLink {
         return state;
       } catch (error) {
         if (attempt !== this.#attempt || this.#closed) {
-          if (shard !== this.#shard) this.#leave(shard);
+          // It was left before it had the link.
+          if (!this.#linkedAt.has(shard)) this.#leave(shard);
           throw error;
         }
         failures.push(error);
@@ -279,7 +281,7 @@ export class PartitionLink {
     const state = await bus.request('sync', { lane, partition: this.partition, from, link }, shard);
     const behind =
       from !== undefined &&
-      (state.epoch < from.epoch || (state.epoch === from.epoch && comparePositions(state.position, from.position) < 0));
+      (state.epoch < from.epoch || (state.epoch === from.epoch && reachedBy(state) < from.position.rv));
     if (behind) throw new Error(`${shard} is at ${state.position.rv}, behind what is held`);
     return state;
   }
@@ -300,9 +302,13 @@ export class PartitionLink {
     }
   }
 
-  /** Anew also where it is followed: a shard that began anew counts what it publishes anew. */
+  /**
+   * Anew also where it is followed: a shard that began anew counts what it publishes anew. What came of the link before
+   * may be ahead of what this one begins with, and of fewer scopes: it would hide what this one has yet to bring.
+   */
   #follow(shard: string): void {
     this.#unfollow();
+    this.feed.forget();
     this.#shard = shard;
     this.#linkedAt.add(shard);
     const track = linkTrack(this.#options.follower, shard, this.#track);
@@ -354,4 +360,9 @@ function namedOf(scopes: readonly Scope[]): Named {
     names: scopes.flatMap((scope) => (scope.kind === 'name' ? [scope.key] : [])),
     indexed: scopes.flatMap((scope) => (scope.kind === 'indexed' ? [scope.value] : [])),
   };
+}
+
+/** Of keyed lanes a version is one event, so who has its event has all of it. */
+function reachedBy({ position, watermark }: TrackState): ResourceVersion {
+  return Math.max(position.rv, watermark);
 }

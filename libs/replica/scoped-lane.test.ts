@@ -113,7 +113,9 @@ describe('a scope of one object', () => {
       allowBookmarks: true,
       owner: { wake: () => {}, conflated: () => {} },
     });
-    shard.batch({ rv: 12, index: 0 }, [change('MODIFIED', pod('a', 25))]);
+    shard.batch({ rv: 12, index: 0 }, [change('MODIFIED', pod('a', 19))]);
+    // The link begins anew at 20, and what follows comes before the answer.
+    shard.batch(whole(20), [change('MODIFIED', pod('a', 25))]);
     shard.watermark({ rv: 25, index: 0 }, 30);
     expect(view.cache.watermark, 'a part is missing').toBe(10);
     await shard.answer(stateAt(20, [pod('a', 19)]));
@@ -175,8 +177,9 @@ describe('a scope that spans partitions', () => {
     const { shard, view, on } = await spanning();
     shard.watermark(whole(10), 20, 0);
     shard.batch(whole(20), [change('MODIFIED', on('y', 23, ONE))], 1);
-    // Partition 0 lost a part, and what is behind it has come.
-    shard.batch({ rv: 24, index: 0 }, [change('MODIFIED', on('x', 27, ZERO))], 0);
+    // Partition 0 lost a part; its link begins anew at 25, and what follows comes before the answer.
+    shard.batch({ rv: 23, index: 0 }, [change('MODIFIED', on('x', 24, ZERO))], 0);
+    shard.batch(whole(25), [change('MODIFIED', on('x', 27, ZERO))], 0);
     await shard.answerOf(0, stateAt(25, [on('x', 24, ZERO)]));
     await shard.answerOf(1, stateAt(24, [on('y', 23, ONE)]));
     shard.watermark({ rv: 23, index: 0 }, 30, 1);
@@ -219,6 +222,28 @@ describe('a scope that spans partitions', () => {
     shard.put({ kind: 'watermark', epoch: 2, previous: whole(6), rv: 8 }, 1);
     expect([held(view), ends, view.cache.watermark]).toEqual([[`${ZERO}/x@3`], ['expired'], 8]);
   });
+});
+
+test('a partition that is still in the history before takes nothing away from those that have gone on', async () => {
+  const { shard, view, on } = await spanning();
+  shard.watermark(whole(10), 40, 0);
+  shard.watermark(whole(20), 40, 1);
+  shard.put({ kind: 'listed', epoch: 2, rv: 5 }, 0);
+  await shard.answerOf(0, stateAt(5, [on('x', 3, ZERO)], { epoch: 2 }));
+  shard.put(
+    { kind: 'batch', epoch: 2, batch: { previous: whole(5), changes: [change('MODIFIED', on('x', 7, ZERO))] } },
+    0,
+  );
+  // The other is repaired in the old history first.
+  shard.put({ kind: 'listed', epoch: 1, rv: 50 }, 1);
+  while (shard.asked.some(({ request }) => request.partition === 1)) await shard.answerOf(1, stateAt(50));
+  shard.put({ kind: 'listed', epoch: 2, rv: 6 }, 1);
+  while (shard.asked.some(({ request }) => request.partition === 1))
+    await shard.answerOf(1, stateAt(6, [], { epoch: 2 }));
+  while (shard.asked.length > 0) await shard.answer(stateAt(5, [on('x', 3, ZERO)], { epoch: 2 }));
+  shard.put({ kind: 'watermark', epoch: 2, previous: { rv: 7, index: 0 }, rv: 8 }, 0);
+  shard.put({ kind: 'watermark', epoch: 2, previous: whole(6), rv: 8 }, 1);
+  expect([held(view), view.cache.watermark]).toEqual([[`${ZERO}/x@7`], 8]);
 });
 
 describe('requests', () => {

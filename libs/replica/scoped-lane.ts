@@ -175,10 +175,12 @@ export class ScopedLane implements FeedSink {
 
   /** What waits of the partition is in `state`, or of another history; what waits of the others is still to be given. */
   #mergeFrom(feed: TrackFeed, state: WholeState): void {
-    if (this.#merging === undefined) return;
-    if (this.#merging.epoch === state.epoch) {
-      this.#advance(this.#merging, (merge) => merge.reach(feed.partition, reachOf(state)));
-    } else this.#merging = this.#newMerging({ feed, state });
+    const merging = this.#merging;
+    if (merging === undefined) return;
+    if (state.epoch > merging.epoch) this.#merging = this.#newMerging({ feed, state });
+    else if (state.epoch === merging.epoch) {
+      this.#advance(merging, (merge) => merge.reach(feed.partition, reachOf(state)));
+    }
   }
 
   #toMerge(feed: TrackFeed, use: (merge: TrackMerge) => void): void {

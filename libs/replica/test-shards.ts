@@ -76,9 +76,9 @@ export class TestShard {
 
   /** Answers the oldest request. */
   async answer(with_: TrackState | Error): Promise<void> {
-    const { resolve, reject } = this.asked.shift()!;
-    if (with_ instanceof Error) reject(with_);
-    else resolve(with_);
+    const asked = this.asked.shift()!;
+    if (with_ instanceof Error) asked.reject(with_);
+    else asked.resolve(with_);
     await turn();
   }
 

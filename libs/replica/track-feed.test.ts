@@ -4,7 +4,7 @@ import type { TrackState } from '@dogwatch/bus/track-state.ts';
 import { type FakeClock, createFakeClock } from '@dogwatch/process/fake-clock.ts';
 import { change, pod } from '@dogwatch/watch/test-objects.ts';
 import { type Change, ChainGap, type Position } from '@dogwatch/watch/watch-cache.ts';
-import type { Lack } from './lane-supply.ts';
+import { type Lack, Superseded } from './lane-supply.ts';
 import { FACTS, PODS, silent, whole } from './test-ingest.ts';
 import { TrackFeed, type WholeState } from './track-feed.ts';
 
@@ -186,10 +186,95 @@ describe('I4: behind a hole', () => {
     expect(lacks).toHaveLength(2);
   });
 
-  test('a listing too large for the track is asked for', () => {
+  test('a listing too large for the track is asked for, unless it is held', () => {
     const { feed, lacks } = at10();
+    feed.take({ kind: 'listed', epoch: 1, rv: 10 });
+    expect(lacks).toHaveLength(0);
     feed.take({ kind: 'listed', epoch: 1, rv: 40 });
     expect(lacks).toHaveLength(1);
+  });
+
+  test('and asked for also where a listing was promised: this is it', async () => {
+    const { feed, lacks, states, answer } = started();
+    feed.recover();
+    await answer('published');
+    feed.take({ kind: 'listed', epoch: 1, rv: 40 });
+    expect(lacks).toHaveLength(2);
+    await answer(stateAt(40));
+    expect(states).toHaveLength(1);
+  });
+
+  test('a listing that was promised and does not come is asked for again', async () => {
+    const { feed, clock, lacks, answer } = started();
+    feed.recover();
+    await answer('published');
+    await clock.advanceAsync(29_000);
+    expect(lacks).toHaveLength(1);
+    await clock.advanceAsync(1_100);
+    expect(lacks).toHaveLength(2);
+  });
+
+  test('a source that has not got there either is asked again ever more slowly, not at once', async () => {
+    const { feed, clock, brought, lacks, answer } = at10();
+    feed.take(batch(whole(15), modified(16)));
+    for (const [waitMs, rv] of [
+      [100, 11],
+      [200, 12],
+      [400, 13],
+    ] as const) {
+      await answer({ kind: 'changes', epoch: 1, changes: [modified(rv)], position: whole(rv), watermark: rv });
+      const before = lacks.length;
+      await clock.advanceAsync(waitMs - 1);
+      expect(lacks).toHaveLength(before);
+      await clock.advanceAsync(1);
+      expect(lacks).toHaveLength(before + 1);
+    }
+    await answer({ kind: 'changes', epoch: 1, changes: [], position: whole(15), watermark: 15 });
+    expect(brought.at(-1)).toBe('MODIFIED a@16');
+    expect(feed.gaps).toBe(1);
+    feed.take(batch(whole(20), modified(21)));
+    expect(lacks, 'the next hole is a new one').toHaveLength(5);
+  });
+
+  test('I4: a source that is behind does not set it back', async () => {
+    const { feed, clock, states, brought, lacks, answer } = at10();
+    feed.take(batch(whole(10), modified(11)));
+    feed.take(batch(whole(15), modified(16)));
+    await answer({ kind: 'changes', epoch: 1, changes: [], position: whole(8), watermark: 8 });
+    expect(feed.position).toEqual({ rv: 11, index: 0 });
+    await clock.advanceAsync(100);
+    await answer(stateAt(9));
+    expect(states).toEqual([]);
+    await clock.advanceAsync(200);
+    await answer({ kind: 'changes', epoch: 1, changes: [modified(15)], position: whole(15), watermark: 15 });
+    expect(brought).toEqual(['MODIFIED a@11', 'watermark 8', 'MODIFIED a@15', 'watermark 15', 'MODIFIED a@16']);
+    expect(lacks).toHaveLength(3);
+  });
+
+  test('an old listing of the log is no state', async () => {
+    const { feed, states, brought, answer } = at10();
+    feed.take(batch({ rv: 11, index: 0 }, modified(12)));
+    const listing = { kind: 'listing', epoch: 1, facts: FACTS, listing: { rv: 10, objects: [] } } as const;
+    await answer('delivered', listing, batch(whole(10), modified(11)));
+    expect([states, brought]).toEqual([[], ['MODIFIED a@11', 'MODIFIED a@12']]);
+  });
+
+  test('a log that is read for what came otherwise is told so', async () => {
+    const { feed, answer } = at10();
+    feed.take(batch(whole(12), modified(13)));
+    feed.take({ kind: 'listing', epoch: 1, facts: FACTS, listing: { rv: 30, objects: [] } });
+    await expect(answer('delivered', batch(whole(10), modified(11)))).rejects.toBeInstanceOf(Superseded);
+  });
+
+  test('I9: what is kept meanwhile is bounded, watermarks too; what was dropped is recovered in its turn', async () => {
+    const { feed, brought, lacks, answer } = at10();
+    feed.take(batch(whole(12), modified(13)));
+    const many = 64 * 1024 * 4 + 10;
+    for (let i = 0; i < many; i++) feed.take({ kind: 'watermark', epoch: 1, previous: { rv: 13, index: 0 }, rv: 20 });
+    await answer({ kind: 'changes', epoch: 1, changes: [modified(12)], position: whole(12), watermark: 12 });
+    expect(brought).toEqual(['MODIFIED a@12', 'watermark 12']);
+    expect(lacks).toHaveLength(1);
+    expect(feed.recovering).toBe(true);
   });
 });
 

@@ -12,6 +12,7 @@ import {
   type Position,
   WHOLE_VERSION,
   comparePositions,
+  isGap,
 } from '@dogwatch/watch/watch-cache.ts';
 import { type Lack, type Recovery, Superseded } from './lane-supply.ts';
 
@@ -156,6 +157,11 @@ export class TrackFeed {
     this.#attempt++;
     this.#recovering = false;
     this.#retry?.cancel();
+    this.forget();
+  }
+
+  /** What came and was kept is not brought: another way brings it. */
+  forget(): void {
     this.#queue = [];
     this.#queuedBytes = 0;
   }
@@ -206,7 +212,7 @@ export class TrackFeed {
     if (envelope.kind === 'listing') return this.#listing(envelope);
     const held = this.#position;
     const previous = previousOf(envelope);
-    if (held === undefined || envelope.epoch !== this.#epoch || comparePositions(previous, held) > 0) {
+    if (held === undefined || envelope.epoch !== this.#epoch || this.#isGap(held, previous)) {
       throw new ChainGap(held ?? NOWHERE, previous);
     }
     this.#continue(envelope, held);
@@ -265,7 +271,7 @@ export class TrackFeed {
   #continue(envelope: Extract<Envelope, { kind: 'batch' | 'watermark' }>, held: Position): void {
     const { sink, lane, log } = this.#options;
     const previous = previousOf(envelope);
-    if (envelope.epoch !== this.#epoch || comparePositions(previous, held) > 0) {
+    if (envelope.epoch !== this.#epoch || this.#isGap(held, previous)) {
       this.#keep(envelope);
       // Whoever was asked did not have it yet.
       if (this.#replaying) return this.#later(new ChainGap(held, previous));
@@ -282,6 +288,10 @@ export class TrackFeed {
     }
     this.#reachPosition(wholeAt(envelope.rv));
     this.#reach(envelope.rv);
+  }
+
+  #isGap(held: Position, previous: Position): boolean {
+    return isGap(held, previous, this.#options.lane.resource !== 'events');
   }
 
   #reach(rv: ResourceVersion): void {

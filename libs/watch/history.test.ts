@@ -30,6 +30,35 @@ function versions(changes: readonly Change[] | undefined): number[] | undefined 
   return changes?.map(({ object }) => object.rv);
 }
 
+describe('part', () => {
+  test('is what concerns the keys and values named, as it is now', () => {
+    const on = (name: string, rv: number, node: string): KubeObject => pod(name, rv, { node });
+    const cache = cacheAt(10, [pod('a', 3), pod('b', 4), on('c', 5, 'n1'), on('d', 6, 'n2')]);
+    next(
+      cache,
+      change('MODIFIED', pod('a', 11)),
+      change('DELETED', pod('b', 12)),
+      change('DELETED', on('c', 13, 'n1')),
+      change('MODIFIED', on('d', 14, 'n2')),
+      change('ADDED', on('e', 15, 'n1')),
+    );
+    const { listing, tombstones, horizon, changes } = cache.part(
+      ['default/a', 'default/e', 'default/none'],
+      ['n1', ''],
+    );
+    expect([listing.rv, listing.objects.map(({ name, rv }) => `${name}@${rv}`)]).toEqual([15, ['a@11', 'e@15']]);
+    expect(tombstones.map(({ object }) => `${object.name}@${object.rv}`)).toEqual(['c@13']);
+    expect([horizon, changes]).toEqual([10, []]);
+    expect(cache.part(['default/b'], []).tombstones).toHaveLength(1);
+  });
+
+  test('of all is the present', () => {
+    const cache = cacheAt(10, [pod('a', 3)]);
+    next(cache, change('DELETED', pod('a', 11)), change('ADDED', pod('b', 12)));
+    expect(cache.part(['default/a', 'default/b'], [])).toEqual(cache.present());
+  });
+});
+
 describe('history', () => {
   test('the objects as they were, and what came since', () => {
     const cache = cacheAt(10, [pod('a', 3), pod('b', 4)]);

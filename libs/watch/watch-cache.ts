@@ -86,6 +86,14 @@ export function comparePositions(a: Position, b: Position): number {
 }
 
 /**
+ * True if something between `held` and what continues `previous` is missing. Where every version is one event
+ * (`wholeVersions`, all but Events), who has it has all of it, whether told so or not.
+ */
+export function isGap(held: Position, previous: Position, wholeVersions: boolean): boolean {
+  return wholeVersions ? previous.rv > held.rv : comparePositions(previous, held) > 0;
+}
+
+/**
  * What a watch cache is: the current objects of a lane, the recent changes that led to them, what went for longer than
  * that, and the version up to which all are known to be complete. Watch groups follow it by `onEntries`; it never waits for them.
  *
@@ -179,7 +187,7 @@ export class WatchCache {
 
   /** Applies what is new of `batch`; throws ChainGap, and changes nothing, if it does not continue what is held. */
   apply(batch: Batch): void {
-    if (comparePositions(batch.previous, this.#position) > 0) throw new ChainGap(this.#position, batch.previous);
+    if (isGap(this.#position, batch.previous, this.#stateDiff)) throw new ChainGap(this.#position, batch.previous);
     const from = this.#window.end;
     let place = batch.previous;
     for (const change of batch.changes) {
@@ -202,7 +210,7 @@ export class WatchCache {
    * was published up to `previous` lies below. Throws ChainGap if that is not held.
    */
   advance(rv: ResourceVersion, previous: Position): void {
-    if (comparePositions(previous, this.#position) > 0) throw new ChainGap(this.#position, previous);
+    if (isGap(this.#position, previous, this.#stateDiff)) throw new ChainGap(this.#position, previous);
     if (rv < this.#watermark) return;
     this.#reach(rv);
     this.onSettled();
@@ -313,7 +321,7 @@ export class WatchCache {
     const all = new Set(keys);
     for (const value of indexed) for (const key of this.#store.keysOf(value)) all.add(key);
     const objects = [...all].flatMap((key) => this.#store.get(key) ?? []);
-    const values = new Set(indexed);
+    const values = new Set(indexed.filter((value) => value !== ''));
     const { rv, horizon } = this.#known(this.#watermark);
     const concerns = ({ object }: Tombstone): boolean => all.has(object.key) || values.has(object.indexed);
     return { listing: { rv, objects }, tombstones: this.#gone(horizon, rv).filter(concerns), horizon, changes: [] };

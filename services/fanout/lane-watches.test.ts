@@ -128,6 +128,22 @@ describe('I3: bookmarks', () => {
     expect(client.events).toEqual(['ADDED a@11', 'ADDED b@11', 'BOOKMARK @11', 'ADDED c@12']);
   });
 
+  test('are as far as the view is, which it may take over only when it is asked', async () => {
+    const { view, watches, resume } = started();
+    const { cache } = view;
+    const { client } = resume(10);
+    Object.defineProperty(view, 'cache', {
+      get: () => {
+        cache.advance(30, cache.position);
+        return cache;
+      },
+    });
+    expect(cache.watermark).toBe(10);
+    watches.sendBookmarks(1_000);
+    await turn();
+    expect(client.events).toEqual(['BOOKMARK @30']);
+  });
+
   test('on a quiet lane go out at once', async () => {
     const { view, watches, resume } = started();
     const { client } = resume(10);

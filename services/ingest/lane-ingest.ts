@@ -2,7 +2,7 @@ import type { Bus } from '@dogwatch/bus/bus.ts';
 import type { LaneEntry } from '@dogwatch/bus/lane-directory.ts';
 import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
-import { StatusError, notFound, storageInitializing } from '@dogwatch/kube/status.ts';
+import { StatusError, notFound, storageInitializing, tooManyRequests } from '@dogwatch/kube/status.ts';
 import { type Clock, sleep } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import type { Discovery } from '@dogwatch/upstream/discovery.ts';
@@ -18,6 +18,9 @@ import { Publisher } from './publisher.ts';
 import { type HistoryPlace, Reflector } from './reflector.ts';
 import type { LaneGrant, Reigns, TrackGrant } from './reigns.ts';
 import type { Turnstile } from './turnstile.ts';
+
+/** Followers that miss the same ask for its repair within this time of each other. */
+const JUST_LISTED_MS = 2_000;
 
 export interface LaneIngestDependencies {
   readonly bus: Bus;
@@ -139,8 +142,18 @@ export class LaneIngest {
     if (this.publisher.epoch !== entry.epoch) void this.#rewind(entry);
   }
 
-  /** Publishes a listing again. */
+  /**
+   * Publishes a listing again. Rejects with StatusError (429) where there has just been one: several followers find at
+   * the same time that nobody has what they miss, and who comes late can be given the listing of the first.
+   */
   repair(): void {
+    if (this.publisher.listedWithin(JUST_LISTED_MS)) {
+      throw new StatusError(tooManyRequests('the lane was listed a moment ago: ask for that', 1));
+    }
+    this.#list();
+  }
+
+  #list(): void {
     // One that does not read yet begins with a listing, or is at the end of what was published.
     if (this.#reflector === undefined) this.#listFirst = true;
     else this.#reflector.repair();
@@ -196,7 +209,7 @@ export class LaneIngest {
   }
 
   #relist(epoch: number): void {
-    this.repair();
+    this.#list();
     this.publisher.restart(epoch, 0);
   }
 

@@ -72,6 +72,7 @@ export class Publisher {
   #undeclared: Undeclared | undefined;
   #listing: PartitionedListing | undefined;
   #retained: Timer | undefined;
+  #listedAt = -Infinity;
   /** Changes read since the lane was opened. */
   changes = 0;
   /** Called when what was read cannot be published as it is: the lane must be listed anew. */
@@ -325,11 +326,17 @@ export class Publisher {
     return parts.map((objects) => ({ rv, objects }));
   }
 
+  /** True if a listing was published less than `ms` ago that followers can still be given. */
+  listedWithin(ms: number): boolean {
+    return this.#options.clock.now() - this.#listedAt < ms;
+  }
+
   #retain(listing: PartitionedListing): void {
     const { clock, retainListingMs } = this.#options;
     this.#retained?.cancel();
     if (retainListingMs === 0) return;
     this.#listing = listing;
+    this.#listedAt = clock.now();
     this.#retained = clock.setTimeout(() => (this.#listing = undefined), retainListingMs);
   }
 

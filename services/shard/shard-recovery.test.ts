@@ -66,6 +66,24 @@ describe('a shard that holds nothing asks', () => {
     expect(asked).toEqual(['peer', 'checkpoint', 'ingest', 'repair']);
   });
 
+  test('for no checkpoint of a history that is over', async () => {
+    const checkpoint = () => Promise.resolve(stateOf('state'));
+    expect(await started({ epoch: 1, checkpoint }).recover(undefined)).toMatchObject({ kind: 'state' });
+    const over = started({ epoch: 2, checkpoint });
+    expect(await over.recover(undefined)).toBe('published');
+    expect(over.asked).toEqual(['peer', 'checkpoint', 'ingest', 'repair']);
+  });
+
+  test('the ingest where the checkpoint cannot be read now, and waits for it where that does not help', async () => {
+    const checkpoint = () => Promise.reject(new Error('JetStream is away'));
+    expect(await started({ checkpoint, ingest: () => stateOf('state') }).recover(undefined)).toMatchObject({
+      kind: 'state',
+    });
+    const { recover, asked } = started({ checkpoint });
+    await expect(recover(undefined)).rejects.toThrow('JetStream is away');
+    expect(asked).not.toContain('repair');
+  });
+
   test('again where one of them cannot tell now: that is no reason to list upstream (I8)', async () => {
     const { recover, asked } = started({ ingest: AWAY });
     await expect(recover(undefined)).rejects.toMatchObject({ status: { code: 503 } });
@@ -104,6 +122,30 @@ describe('a shard that misses a part asks', () => {
     expect(await recover(HELD)).toBe('published');
     expect(asked.at(-1)).toBe('repair');
   });
+});
+
+test('a peer that is behind, or has no more, is no answer: the log may have it', async () => {
+  const behind = { ...stateOf('changes'), position: HELD.position };
+  const { recover, asked } = started({ peer: () => behind, replay: () => Promise.resolve('replayed') });
+  expect(await recover(HELD)).toBe('delivered');
+  expect(asked).toEqual(['ingest', 'peer', 'log']);
+  const old = { ...stateOf('state'), position: { rv: 5, index: 0 } };
+  expect(await started({ peer: () => old }).recover(HELD)).toBe('published');
+});
+
+test('the patience with a log begins anew with each hole', async () => {
+  let ingest: (() => TrackState) | undefined;
+  const { recover, asked, clock } = started({
+    ingest: () => (ingest ?? NOT_HELD)(),
+    replay: () => Promise.resolve('behind'),
+  });
+  await expect(recover(HELD)).rejects.toThrow('not got there yet');
+  ingest = () => stateOf('changes');
+  await recover(HELD);
+  ingest = undefined;
+  await clock.advanceAsync(60_000);
+  await expect(recover(HELD)).rejects.toThrow('not got there yet');
+  expect(asked).not.toContain('repair');
 });
 
 function isGone(error: unknown): boolean {

@@ -89,6 +89,6 @@ test(`a fan-out that serves ${KUBELETS} of ${NODES} kubelets gets at most 5 % of
   });
   expect(counts).toMatchObject({ deliveries: wanted, disordered: 0, repeated: 0, ended: 0, errors: {} });
   // Shards tell how far they are forty times a second, which is as much for few nodes as for many.
-  if (FULL_SIZE) expect(share(opened, end)).toBeLessThanOrEqual(SHARE_MAX);
+  expect(FULL_SIZE ? share(opened, end) : 0).toBeLessThanOrEqual(SHARE_MAX);
   expect(share(start, end)).toBeLessThanOrEqual(SHARE_MAX);
 });

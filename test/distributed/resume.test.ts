@@ -55,7 +55,6 @@ beforeAll(async () => {
     nats: 1,
     partitions: 'pods=4',
     flags: {
-      ingest: ['--ring-bytes=16Mi', '--log-bytes=64Mi'],
       shard: ['--window-bytes=1Mi', '--checkpoint-interval=5s'],
       fanout: ['--window-bytes=1Mi', '--bookmark-interval=1s'],
     },

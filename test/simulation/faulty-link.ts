@@ -46,6 +46,11 @@ export class FaultyLink {
     this.#stalled.clear();
   }
 
+  /** What is on its way is lost. */
+  cut(): void {
+    for (const envelopes of [...this.#queues, ...this.#past]) envelopes.length = 0;
+  }
+
   publish(partition: number, envelope: Envelope): void {
     if (this.#faults && this.#random.chance(DROPPED / Math.sqrt(this.#queues.length))) {
       this.dropped++;

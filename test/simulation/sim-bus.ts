@@ -31,6 +31,7 @@ export class SimBus implements Bus {
 
   /** `server` is a process of its own: what was asked of the one before it is lost. */
   begin(name: string, server: Server): void {
+    for (const [track, link] of this.#links) if (track.split('/')[2] === name) link.cut();
     this.#servers.set(name, server);
   }
 
