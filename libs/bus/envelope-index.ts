@@ -106,59 +106,16 @@ class ObjectColumnsReader {
   }
 }
 
-/** The objects of an index. Their bytes are views of copies of `payload`, see `Copier`. Throws EnvelopeCorrupt. */
+/** The objects of an index. The bytes of each are a copy of its part of `payload`. Throws EnvelopeCorrupt. */
 export function readObjects(columns: unknown, count: number, firstRv: ResourceVersion, payload: Buffer): KubeObject[] {
   const reader = new ObjectColumnsReader(columns, count, firstRv);
   if (sum(reader.objectLengths) !== payload.length) throw new EnvelopeCorrupt('objects as long as their lengths');
-  const copier = new Copier(payload, reader.objectLengths);
+  let at = 0;
   return reader.objectLengths.map((length) => {
-    const { copy, start } = copier.next();
-    return reader.next(copy.subarray(start, start + length));
+    const start = at;
+    at += length;
+    return reader.next(ownCopy(payload.subarray(start, at)));
   });
-}
-
-/** Parts that are together no longer than this share their memory. */
-const SHARED_BYTES_MAX = 4096;
-
-/**
- * Copies the parts of a payload, one behind the other, some at once where they are short. A part may live for weeks and
- * must not keep alive all that came with it, but memory of its own costs as much as 300 bytes more, and to get and free
- * it a third of the time that it takes to read and apply a change: so of what came with it it keeps at most 4 KiB.
- */
-class Copier {
-  readonly #payload: Buffer;
-  readonly #lengths: readonly number[];
-  #next = 0;
-  #copy: Buffer = Buffer.alloc(0);
-  /** Where what was copied last begins in the payload, and how much of it was given out. */
-  #from = 0;
-  #given = 0;
-
-  constructor(payload: Buffer, lengths: readonly number[]) {
-    this.#payload = payload;
-    this.#lengths = lengths;
-  }
-
-  /** A copy with the next part in it, and where that begins there. Throws EnvelopeCorrupt if it is not in the payload. */
-  next(): { readonly copy: Buffer; readonly start: number } {
-    if (this.#given === this.#copy.length) this.#copyOn();
-    const start = this.#given;
-    this.#given += this.#lengths[this.#next++] as number;
-    return { copy: this.#copy, start };
-  }
-
-  #copyOn(): void {
-    this.#from += this.#copy.length;
-    let bytes = this.#lengths[this.#next] as number;
-    for (let at = this.#next + 1; at < this.#lengths.length; at++) {
-      const more = bytes + (this.#lengths[at] as number);
-      if (more > SHARED_BYTES_MAX) break;
-      bytes = more;
-    }
-    if (this.#from + bytes > this.#payload.length) throw new EnvelopeCorrupt('parts inside the payload');
-    this.#copy = ownCopy(this.#payload.subarray(this.#from, this.#from + bytes));
-    this.#given = 0;
-  }
 }
 
 /** What the index says of changes beside their objects, and the bytes of each: its frame, with the object in it. */
@@ -198,8 +155,8 @@ function offsetInside(whole: Buffer, part: Buffer): number | undefined {
 }
 
 /**
- * The changes of an index. The frame and the object of each are views of the same copy of its part of `payload`, see
- * `Copier`. Throws EnvelopeCorrupt.
+ * The changes of an index. Each owns a copy of its part of `payload`, of which frame and object are views, as they are
+ * where they were read: an object may live for weeks, and must not keep alive what came with it. Throws EnvelopeCorrupt.
  */
 export function readChanges(
   index: { readonly objects: unknown; readonly changes: unknown },
@@ -211,23 +168,24 @@ export function readChanges(
   if (!Buffer.isBuffer(types) || types.length !== count) throw new EnvelopeCorrupt('the types of changes');
   const frameLengths = numbers(frameColumn, count);
   const objectOffsets = numbers(offsetColumn, count);
-  const lengths = frameLengths.map((frameLength, place) =>
-    Math.max(frameLength, (objectOffsets[place] as number) + (reader.objectLengths[place] as number)),
-  );
-  if (sum(lengths) !== payload.length) throw new EnvelopeCorrupt('changes as long as the payload');
-  const copier = new Copier(payload, lengths);
   const changes: Change[] = [];
+  let at = 0;
   for (let place = 0; place < count; place++) {
     const type = CHANGE_TYPES[types[place] as number];
-    if (type === undefined) throw new EnvelopeCorrupt('the type of a change');
-    const { copy, start } = copier.next();
-    const objectStart = start + (objectOffsets[place] as number);
+    const frameLength = frameLengths[place] as number;
+    const objectStart = objectOffsets[place] as number;
+    const objectEnd = objectStart + (reader.objectLengths[place] as number);
+    const start = at;
+    at += Math.max(frameLength, objectEnd);
+    if (type === undefined || at > payload.length) throw new EnvelopeCorrupt('a change inside the payload');
+    const own = ownCopy(payload.subarray(start, at));
     changes.push({
       type,
-      object: reader.next(copy.subarray(objectStart, objectStart + (reader.objectLengths[place] as number))),
-      frame: copy.subarray(start, start + (frameLengths[place] as number)),
+      object: reader.next(own.subarray(objectStart, objectEnd)),
+      frame: own.subarray(0, frameLength),
     });
   }
+  if (at !== payload.length) throw new EnvelopeCorrupt('changes as long as the payload');
   return changes;
 }
 
