@@ -9,6 +9,8 @@ import { machineLoad } from '../support/cluster-rate-usage.ts';
 
 const PARTITIONS = 16;
 const POPULATION = { nodes: 100_000, podsPerNode: 0, namespaces: 1 };
+/** Of each partition, so that all have as much as one undivided lane. */
+const WINDOW = '4Mi';
 const SECONDS = FULL_SIZE ? 60 : 10;
 const TIMEOUT_MS = 600_000;
 
@@ -26,7 +28,7 @@ async function start(nats: 1 | 3, ...ingestFlags: string[]): Promise<RateStage> 
     ingest: 1,
     shard: 1,
     fanout: 0,
-    flags: { ingest: ['--lane-idle-timeout=2h', ...ingestFlags] },
+    flags: { ingest: ['--lane-idle-timeout=2h', ...ingestFlags], shard: [`--window-bytes=${WINDOW}`] },
   });
   cleanUp.push(() => stage.stop());
   await stage.openLeases();

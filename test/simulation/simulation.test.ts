@@ -89,7 +89,7 @@ describe.each([
     async () => {
       const reports = await run({ partitions, expiry, repairs: true, limits: SCANT });
       expect(
-        tooQuiet(reports, { listings: 10, events: 300, resumes: 10, ...(expiry ? {} : { diffs: 1, conflations: 1 }) }),
+        tooQuiet(reports, { listings: 10, events: 100, resumes: 2, ...(expiry ? {} : { diffs: 1, conflations: 1 }) }),
       ).toEqual([]);
     },
   );

@@ -9,6 +9,8 @@ export interface Held {
   readonly rate: number;
   readonly seconds: number;
   readonly written: number;
+  /** Events the ingest read: fewer than were written if it had to list. */
+  readonly read: number;
   /** Events that came due and could not be written: upstream itself did not hold the rate. */
   readonly notWritten: number;
   /** Events that upstream had and the slowest partition of a shard had not, at most, looked at twice a second. */
@@ -37,13 +39,13 @@ const DRAIN_MAX_MS = 2_000;
 /** For what is far behind to come after all, so that its numbers are known. */
 const DRAIN_TIMEOUT_MS = 60_000;
 
-type Losses = Pick<Held, 'dropped' | 'gaps' | 'logHoles' | 'relists'>;
+type Counters = Pick<Held, 'read' | 'dropped' | 'gaps' | 'logHoles' | 'relists'>;
 
 /** Writes leases at `rate` for `seconds`, looking on, and waits until all of it is where it belongs. */
 export async function hold(stage: RateStage, { rate, seconds }: { rate: number; seconds: number }): Promise<Held> {
   const { upstream } = stage;
   const limit = rate * seconds;
-  const [lossesBefore, usageBefore] = [await lossesOf(stage), usageOf(stage)];
+  const [before, usageBefore] = [await countersOf(stage), usageOf(stage)];
   const looks: number[] = [];
   let logBehindBytesMax = 0;
   await upstream.write('leases', rate, limit);
@@ -64,12 +66,13 @@ export async function hold(stage: RateStage, { rate, seconds }: { rate: number; 
   const drainMs = Math.round(performance.now() - ended);
   await eventually({ what: 'the log has everything', ...drain }, async () => (await logBehind(stage)) === 0);
   const logDrainMs = Math.round(performance.now() - ended);
-  const losses = await lossesOf(stage);
+  const counters = await countersOf(stage);
   const third = Math.ceil(looks.length / 3);
   return {
     rate,
     seconds,
     written: limit,
+    read: counters.read - before.read,
     notWritten: writer?.skipped ?? 0,
     behindMax: Math.max(0, ...looks),
     behindFirst: mean(looks.slice(0, third)),
@@ -77,18 +80,19 @@ export async function hold(stage: RateStage, { rate, seconds }: { rate: number; 
     drainMs,
     logBehindBytesMax,
     logDrainMs,
-    dropped: losses.dropped - lossesBefore.dropped,
-    gaps: losses.gaps - lossesBefore.gaps,
-    logHoles: losses.logHoles - lossesBefore.logHoles,
-    relists: losses.relists - lossesBefore.relists,
-    perEvent: microsPerEvent(usageBefore, usageOf(stage), limit),
+    dropped: counters.dropped - before.dropped,
+    gaps: counters.gaps - before.gaps,
+    logHoles: counters.logHoles - before.logHoles,
+    relists: counters.relists - before.relists,
+    perEvent: microsPerEvent(usageBefore, usageOf(stage), counters.read - before.read),
   };
 }
 
-async function lossesOf(stage: RateStage): Promise<Losses> {
+async function countersOf(stage: RateStage): Promise<Counters> {
   const members = await Promise.all(stage.cluster.members().map((member) => member.metrics()));
   const sum = (name: string): number => members.reduce((total, samples) => total + sumOf(samples, name), 0);
   return {
+    read: sum('dogwatch_upstream_events_total'),
     dropped: sum('dogwatch_bus_envelopes_dropped_total') + sum('dogwatch_bus_gaps_total'),
     gaps: await stage.gaps(),
     logHoles: sum('dogwatch_log_holes_total'),
