@@ -123,7 +123,7 @@ export class WatchGroup {
     let cut = Math.max(0, slowest - this.#base);
     while (cut < this.#log.length && this.#log[cut]!.sequence < first) cut++;
     const asleep = slowestAwake - this.#base;
-    if (cut < asleep && this.#cache.hasDiff(this.#log[cut]!.rv - 1, this.interest)) {
+    if (cut < asleep && Number.isFinite(lagBytesMax) && this.#cache.hasDiff(this.#log[cut]!.rv - 1, this.interest)) {
       cut = Math.max(cut, Math.min(this.#lastWithin(lagBytesMax), asleep));
     }
     this.#cut(cut);

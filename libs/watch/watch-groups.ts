@@ -10,8 +10,11 @@ import { Watcher, type WatcherOptions } from './watcher.ts';
 /** References to frames that the logs of a lane's groups may hold together, of some 64 bytes each. */
 const FRAMES_MAX = 1_000_000;
 
-/** Bytes of frames kept for members that take none; at more they go on without every change, if they can. */
-const LAG_BYTES_MAX = 2 * 1024 * 1024;
+/**
+ * Bytes of frames kept for members that take none; at more they go on without every change, if they can. Unbounded: the
+ * frames are the window's own, which is bounded, so that lagging within it costs nothing and loses no change.
+ */
+const LAG_BYTES_MAX = Number.POSITIVE_INFINITY;
 
 /**
  * The watch groups of one lane, indexed so that a change is evaluated only for groups it can concern: those of its
