@@ -77,7 +77,7 @@ test('200,000 simulated events at 10,000/s into one namespace reach 20 watchers,
     args: [
       SIMULATED_UPSTREAM,
       `--rate=${rate}`,
-      `--limit=${events + rate}`, // the first second goes by before all watchers are there
+      `--limit=${events + 10 * rate}`, // some seconds go by before all watchers are there
       '--mix=configmap=1',
       '--window=300000',
       `--write-kubeconfig=${kubeconfig}`,
