@@ -15,6 +15,9 @@ export function claimsDirectory(part: Part): string {
 /** `PROVE=1` runs the suites at full size, which takes an hour; without it they are what CI has time for. */
 export const FULL_SIZE = process.env['PROVE'] === '1';
 
+/** Why a rate or a latency is not judged in CI. */
+export const MEASURED_BY_PROVE = 'measured by make prove-distributed, on a machine with nothing beside it';
+
 /** Prints what a test has measured and keeps it for test/results/PART.json. */
 export function recordClaim(
   name: string,
