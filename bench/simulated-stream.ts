@@ -15,8 +15,8 @@ export interface StreamSink {
 const CHUNK_BYTES = 256 * 1024;
 /** Frames below are joined, so that the socket is not given many small writes. */
 const SMALL_BYTES = 16 * 1024;
-/** A client that is so far behind is cut off, as upstream does with slow ones. */
-const LAG_BYTES_MAX = 64 * 1024 * 1024;
+/** A client that is so far behind is cut off, as upstream does with slow ones; a reference watch on a busy machine is not. */
+const LAG_BYTES_MAX = 512 * 1024 * 1024;
 /** Where kube-apiserver's wheel puts a watcher's next bookmark (protocol W13). */
 const BOOKMARK_EVERY_MS = 60_000;
 const BEFORE_DEADLINE_MS = 2_000;
