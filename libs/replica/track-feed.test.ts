@@ -194,6 +194,28 @@ describe('I4: behind a hole', () => {
     expect(lacks).toHaveLength(1);
   });
 
+  test('and asked for again where what is found is older', async () => {
+    const { feed, clock, lacks, answer } = at10();
+    feed.take({ kind: 'listed', epoch: 1, rv: 40 });
+    await answer({ kind: 'changes', epoch: 1, changes: [modified(20)], position: whole(20), watermark: 20 });
+    await clock.advanceAsync(100);
+    expect(lacks.map(({ from }) => from?.position)).toEqual([whole(10), whole(20)]);
+    await answer('delivered', batch(whole(20), modified(40)), {
+      kind: 'watermark',
+      epoch: 1,
+      previous: whole(40),
+      rv: 40,
+    });
+    await clock.advanceAsync(60_000);
+    expect(lacks).toHaveLength(2);
+  });
+
+  test('a log that ends with word of one does not lead there', async () => {
+    const { feed, answer } = at10();
+    feed.take({ kind: 'listed', epoch: 1, rv: 40 });
+    await expect(answer('delivered', { kind: 'listed', epoch: 1, rv: 40 })).rejects.toThrow(ChainGap);
+  });
+
   test('and asked for also where a listing was promised: this is it', async () => {
     const { feed, lacks, states, answer } = started();
     feed.recover();

@@ -111,7 +111,9 @@ export class TrackFeed {
         if (this.#holds(envelope.epoch, wholeAt(envelope.rv))) return;
         // What is under way may be from before it, and what was waited for may be just this.
         this.#recovering = false;
-        return this.recover();
+        this.recover();
+        // What is found may be older still: then this shows that something is missing.
+        return this.#keep({ ...envelope, kind: 'watermark', previous: wholeAt(envelope.rv) });
       case 'batch':
       case 'watermark':
         if (this.#position === undefined || this.#recovering) this.#keep(envelope);
@@ -208,7 +210,12 @@ export class TrackFeed {
 
   /** An envelope of the log. Throws ChainGap if it does not continue what is held. */
   #deliver(envelope: Envelope): void {
-    if (envelope.epoch < this.#epoch || envelope.kind === 'end' || envelope.kind === 'listed') return;
+    if (envelope.epoch < this.#epoch || envelope.kind === 'end') return;
+    if (envelope.kind === 'listed') {
+      // The log does not have the listing: it leads no further.
+      if (this.#holds(envelope.epoch, wholeAt(envelope.rv))) return;
+      throw new ChainGap(this.#position ?? NOWHERE, wholeAt(envelope.rv));
+    }
     if (envelope.kind === 'listing') return this.#listing(envelope);
     const held = this.#position;
     const previous = previousOf(envelope);
