@@ -1,3 +1,4 @@
+import { internedText } from './interned-text.ts';
 import { JsonReader } from './json-reader.ts';
 import type { Encoding } from './lane.ts';
 import { MalformedFrame } from './malformed-frame.ts';
@@ -83,7 +84,8 @@ function parseProtobuf(frame: Buffer): WatchEvent {
 function typeAt(field: FieldReader): EventType | undefined {
   field.expectBytes();
   const { bytes, start, end } = field;
-  return EVENT_TYPES[TYPE_NAMES.findIndex((name) => name.compare(bytes, start, end) === 0)];
+  const text = internedText(bytes, start, end);
+  return EVENT_TYPES.find((type) => type === text);
 }
 
 function complete(type: EventType | undefined, object: Buffer | undefined, frame: Buffer): WatchEvent {

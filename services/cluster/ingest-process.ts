@@ -1,6 +1,7 @@
 import { NatsLog } from '@dogwatch/bus/nats-log.ts';
 import { Ingest } from '@dogwatch/ingest/ingest.ts';
 import { LeasedReigns } from '@dogwatch/ingest/leased-reigns.ts';
+import { slabCopier } from '@dogwatch/kube/slab-copier.ts';
 import { runAll } from '@dogwatch/process/lifecycle.ts';
 import { withCluster } from '@dogwatch/sidecar/cluster-connection.ts';
 import { upstreamCheck } from '@dogwatch/sidecar/upstream-check.ts';
@@ -11,6 +12,10 @@ import { groupResource } from './partition-option.ts';
 
 /** A listing too large for the live path is kept so long for shards, which ask for it at once. */
 const RETAIN_LISTING_MS = 60_000;
+/** Longest wait of an event for those that come right after it: a tenth of what delivery may take. */
+const GATHER_MS = 10;
+/** The log is read after losses, when this much more is missing. */
+const LOG_GATHER_MS = 50;
 
 /** An ingest as a process of its own. Resolves when it has drained after `signal`; rejects with what says what to do. */
 export async function runIngest(config: IngestProcessConfig, signal: AbortSignal): Promise<void> {
@@ -26,6 +31,10 @@ export async function runIngest(config: IngestProcessConfig, signal: AbortSignal
           partitions: (lane) => config.partitions.get(groupResource(lane)) ?? 1,
           ringBytesMax: config.ringBytes,
           retainListingMs: RETAIN_LISTING_MS,
+          gatherMs: GATHER_MS,
+          logGatherMs: LOG_GATHER_MS,
+          // Nothing but the ring keeps what was read, and it forgets in order.
+          copier: slabCopier,
         },
       );
       const answers = upstreamCheck(cluster.upstream, member.clock);

@@ -1,6 +1,7 @@
 import type { ObjectSchema } from '@dogwatch/kube/kube-object.ts';
 import type { Lane } from '@dogwatch/kube/lane.ts';
 import { scanObject } from '@dogwatch/kube/object-scanner.ts';
+import { ownCopy } from '@dogwatch/kube/own-copy.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import { StatusError, serviceUnavailable } from '@dogwatch/kube/status.ts';
 import type { Upstream } from '@dogwatch/upstream/upstream.ts';
@@ -56,7 +57,7 @@ async function readOnce(
     if (scanObject(lane.encoding, object).resourceVersion > to || (type === 'BOOKMARK' && isAt(lane, object, to))) {
       reached = true;
     } else if (type !== 'BOOKMARK') {
-      changes.push(ownChange(schema, type, object, frame));
+      changes.push(ownChange(schema, { type, object, frame }, ownCopy));
     }
     if (reached || changes.length > CHANGES_MAX) abort.abort();
   };

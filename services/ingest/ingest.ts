@@ -4,6 +4,7 @@ import type { LaneEntry } from '@dogwatch/bus/lane-directory.ts';
 import type { LogResource } from '@dogwatch/bus/nats-subject.ts';
 import type { TrackState } from '@dogwatch/bus/track-state.ts';
 import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
+import type { CopyBytes } from '@dogwatch/kube/slab-copier.ts';
 import { StatusError, expired, storageInitializing, tooManyRequests } from '@dogwatch/kube/status.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
 import type { Service } from '@dogwatch/process/lifecycle.ts';
@@ -47,6 +48,12 @@ export interface IngestConfig {
   readonly ringBytesMax?: number;
   /** How long the objects of a listing are kept for followers that lack it, in ms. Default 0. */
   readonly retainListingMs?: number;
+  /** What is read within this time of the last publication, in ms, is published together. Default 0: each turn by itself. */
+  readonly gatherMs?: number;
+  /** See LogTailOptions. Default 0. */
+  readonly logGatherMs?: number;
+  /** How a lane keeps the bytes of the changes it reads; see ReflectorOptions. */
+  readonly copier?: () => CopyBytes;
   /** A lane nobody has asked for in this time, in ms, is closed. Without it a lane is open until it is closed. */
   readonly laneIdleMs?: number;
 }
@@ -167,9 +174,9 @@ export class Ingest implements Service, ReignedLanes {
   }
 
   #start(lane: Lane, partitions: number, entry: LaneEntry | undefined): LaneIngest {
-    const { ringBytesMax = 0, retainListingMs = 0 } = this.#config;
+    const { ringBytesMax = 0, retainListingMs = 0, gatherMs = 0, logGatherMs = 0, copier } = this.#config;
     const deps = { ...this.#deps, counters: this.#counters, listings: this.#listings };
-    const config = { partitions, ringBytesMax, retainListingMs };
+    const config = { partitions, ringBytesMax, retainListingMs, gatherMs, logGatherMs, copier };
     const onEnded = (): void => {
       this.#lanes.delete(laneKey(lane));
       if (open.publisher.leads) this.#deps.reigns.forget(lane);

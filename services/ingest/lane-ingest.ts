@@ -2,6 +2,7 @@ import type { Bus } from '@dogwatch/bus/bus.ts';
 import type { LaneEntry } from '@dogwatch/bus/lane-directory.ts';
 import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
+import type { CopyBytes } from '@dogwatch/kube/slab-copier.ts';
 import { StatusError, notFound, storageInitializing, tooManyRequests } from '@dogwatch/kube/status.ts';
 import { type Clock, sleep } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
@@ -39,6 +40,9 @@ export interface LaneIngestConfig {
   readonly partitions: number;
   readonly ringBytesMax: number;
   readonly retainListingMs: number;
+  readonly gatherMs: number;
+  readonly logGatherMs: number;
+  readonly copier: (() => CopyBytes) | undefined;
 }
 
 /**
@@ -60,6 +64,7 @@ export class LaneIngest {
   readonly #opened = Promise.withResolvers<void>();
   /** What the directory last said of it; undefined while it is opened anew. */
   #entry: LaneEntry | undefined;
+  readonly #config: LaneIngestConfig;
   #reflector: Reflector | undefined;
   #listFirst: boolean;
   /** Of the history before the next. */
@@ -74,6 +79,7 @@ export class LaneIngest {
     const { bus, clock, reigns, upstream, log, counters } = deps;
     const { signal } = this.#abort;
     this.#deps = deps;
+    this.#config = config;
     this.lane = lane;
     this.partitions = config.partitions;
     this.usedAt = clock.now();
@@ -174,7 +180,7 @@ export class LaneIngest {
       if (this.signal.aborted) return 'closed';
       const resume = !this.#listFirst;
       const standingBy = (): HistoryPlace | undefined => (this.publisher.leads ? undefined : this.#entry);
-      const reading = { lane, type, publisher: this.publisher, resume, standingBy };
+      const reading = { lane, type, publisher: this.publisher, resume, standingBy, copyBytes: this.#config.copier?.() };
       const reflector = (this.#reflector = new Reflector({ ...this.#deps, ...reading }));
       if (granted !== undefined) this.#opened.resolve(reflector.opened);
       return await reflector.run(this.signal);
@@ -232,6 +238,7 @@ export class LaneIngest {
       log,
       counters,
       random,
+      gatherMs: this.#config.logGatherMs,
       onTerm: (next) => publisher.succeed(track, next),
       onDeposed: () => reigns.deposed(lane),
     });

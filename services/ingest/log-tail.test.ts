@@ -14,7 +14,7 @@ const whole = (rv: number) => ({ rv, index: WHOLE_VERSION });
 const FACTS = { ...POD_TYPE, bookmark: undefined, warnings: [] };
 
 /** The tail of one track over a ring that continues version 10. */
-async function started({ ringBytesMax = 1_000_000 } = {}) {
+async function started({ ringBytesMax = 1_000_000, gatherMs = 0 } = {}) {
   const clock = createFakeClock();
   const store = new TestLog();
   const ring = new Ring(1, ringBytesMax);
@@ -23,6 +23,7 @@ async function started({ ringBytesMax = 1_000_000 } = {}) {
   let deposed = 0;
   ring.restart(10);
   const tail = new LogTail({
+    gatherMs,
     ring,
     partition: 0,
     track: 't',
@@ -70,6 +71,24 @@ describe('the live path', () => {
     expect(at.store.told('t')).toEqual(['batch 11', 'batch 14']);
     expect(at.tail.backlogBytes).toBe(0);
     expect(at.counters.appends).toBe(2);
+  });
+
+  test('is appended to once in a while, but at once where a whole envelope waits', async () => {
+    const at = await started({ gatherMs: 50 });
+    at.read(11);
+    await turns();
+    at.read(12);
+    await at.clock.advanceAsync(49);
+    at.read(13);
+    await turns();
+    expect(at.store.told('t')).toEqual(['batch 11']);
+    await at.clock.advanceAsync(1);
+    await turns();
+    expect(at.store.told('t')).toEqual(['batch 11', 'batch 13']);
+    for (let rv = 14; rv < 2_000; rv++) at.read(rv);
+    await at.clock.advanceAsync(50);
+    await turns();
+    expect(at.store.told('t').length).toBeGreaterThan(3);
   });
 
   test('is never waited for: what the ring lets go of is a hole, which the chain shows', async () => {

@@ -11,6 +11,8 @@ import type { Ring } from './ring.ts';
 
 /** A longer listing is only mentioned in the log: checkpoints of the shards hold its objects. */
 const LISTING_BYTES_MAX = 8 * 1024 * 1024;
+/** From here on an envelope waits for no more. */
+const FULL_BYTES = 256 * 1024;
 
 export interface LogTailOptions {
   readonly ring: Ring;
@@ -23,6 +25,8 @@ export interface LogTailOptions {
   readonly log: Log;
   readonly counters: IngestCounters;
   readonly random: () => number;
+  /** Two appends are at least so far apart, in ms, unless much waits: each costs us and the server about 0.1 ms. */
+  readonly gatherMs: number;
   /** The track goes on under this term. */
   readonly onTerm: (term: number) => void;
   /** Somebody else leads the track. */
@@ -117,10 +121,15 @@ export class LogTail {
   }
 
   async #appendAll(): Promise<void> {
+    const { clock, gatherMs } = this.#options;
     const { signal } = this.#closing;
     try {
       for (let envelope = this.#take(); envelope !== undefined && !signal.aborted; envelope = this.#take()) {
+        const next = clock.now() + gatherMs;
         await this.#append(envelope, signal);
+        // What is a whole envelope by now waits for nothing.
+        const wait = this.backlogBytes < FULL_BYTES ? next - clock.now() : 0;
+        if (wait > 0) await sleep(clock, wait, signal);
       }
     } finally {
       this.#running = false;

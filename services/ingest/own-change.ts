@@ -1,13 +1,18 @@
 import { type ObjectSchema, kubeObject } from '@dogwatch/kube/kube-object.ts';
-import { ownCopy } from '@dogwatch/kube/own-copy.ts';
+import type { CopyBytes } from '@dogwatch/kube/slab-copier.ts';
 import type { Change } from '@dogwatch/watch/watch-cache.ts';
 
-/**
- * A change that owns its bytes. `frame` and the `object` within it are views of a chunk, which is much larger and goes
- * with the next read: the lane keeps this copy, the only one. Throws MalformedFrame if the object is none.
- */
-export function ownChange(schema: ObjectSchema, type: Change['type'], object: Buffer, frame: Buffer): Change {
-  const kept = ownCopy(frame);
+/** An event as read: views of a chunk, which is much larger and goes with the next read. */
+export interface ReadEvent {
+  readonly type: Change['type'];
+  /** Within `frame`. */
+  readonly object: Buffer;
+  readonly frame: Buffer;
+}
+
+/** The change an event tells, on the only copy of its bytes there is. Throws MalformedFrame if the object is none. */
+export function ownChange(schema: ObjectSchema, { type, object, frame }: ReadEvent, copyBytes: CopyBytes): Change {
+  const kept = copyBytes(frame);
   const offset = object.byteOffset - frame.byteOffset;
   return { type, object: kubeObject(schema, kept.subarray(offset, offset + object.length)), frame: kept };
 }

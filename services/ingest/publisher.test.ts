@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Envelope } from '@dogwatch/bus/envelope.ts';
 import { MemoryBus } from '@dogwatch/bus/memory-bus.ts';
+import { createFakeClock } from '@dogwatch/process/fake-clock.ts';
 import type { LaneFacts } from '@dogwatch/watch/lane-view.ts';
 import { change, pod, podSchema } from '@dogwatch/watch/test-objects.ts';
 import { WatchCache } from '@dogwatch/watch/watch-cache.ts';
@@ -44,6 +45,30 @@ describe('batches', () => {
     await turns();
     expect(envelopes.map(({ kind }) => kind)).toEqual(['batch', 'batch']);
     expect(cache.watermark).toBe(13);
+  });
+
+  test('where publications are kept apart, what is read between them travels with the next', async () => {
+    const clock = createFakeClock();
+    const bus = new MemoryBus();
+    const versions: number[][] = [];
+    bus.follow('t', (envelope) => {
+      if (envelope.kind === 'batch') versions.push(envelope.batch.changes.map(({ object }) => object.rv));
+    });
+    const publisher = leadingPublisher(bus, { clock, gatherMs: 10 });
+    void publisher.listing(FACTS, { rv: 10, objects: [] }, true);
+    await clock.advanceAsync(10);
+    publisher.change(change('ADDED', pod('a', 11)));
+    await turns();
+    expect(versions).toEqual([[11]]);
+    publisher.change(change('ADDED', pod('b', 12)));
+    await clock.advanceAsync(9);
+    publisher.change(change('ADDED', pod('c', 13)));
+    await turns();
+    expect(versions).toEqual([[11]]);
+    await clock.advanceAsync(1);
+    expect(versions).toEqual([[11], [12, 13]]);
+    publisher.standBy();
+    expect(clock.pending).toBe(0);
   });
 
   test('one version over two batches is continued by its index (one RV over two envelopes)', async () => {

@@ -3,6 +3,7 @@ import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
 import { MalformedFrame } from '@dogwatch/kube/malformed-frame.ts';
 import { scanObject } from '@dogwatch/kube/object-scanner.ts';
 import { ownCopy } from '@dogwatch/kube/own-copy.ts';
+import type { CopyBytes } from '@dogwatch/kube/slab-copier.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import { StatusError, type StatusBody, storageInitializing } from '@dogwatch/kube/status.ts';
 import { type Clock, sleep } from '@dogwatch/process/clock.ts';
@@ -47,6 +48,8 @@ export interface ReflectorOptions {
   readonly log: Log;
   readonly counters: IngestCounters;
   readonly random: () => number;
+  /** How the bytes of a change are kept. Default: each change owns its bytes, for its object may live for weeks. */
+  readonly copyBytes?: CopyBytes | undefined;
 }
 
 /** A version of one history of a lane. */
@@ -268,6 +271,7 @@ export class Reflector {
       type: { schema },
       counters,
       clock,
+      copyBytes = ownCopy,
     } = this.#options;
     if (eventType === 'BOOKMARK') {
       this.#backoff.reset();
@@ -275,7 +279,7 @@ export class Reflector {
       publisher.watermark(scanObject(schema.encoding, object).resourceVersion);
       return;
     }
-    const change = ownChange(schema, eventType, object, frame);
+    const change = ownChange(schema, { type: eventType, object, frame }, copyBytes);
     this.#changedAt = clock.now();
     if (!publisher.change(change)) {
       counters.repeats++;

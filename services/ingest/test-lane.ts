@@ -35,6 +35,7 @@ export function leadingPublisher(bus: MemoryBus, options: Partial<PublisherOptio
     partitions,
     ringBytesMax: 0,
     retainListingMs: 0,
+    gatherMs: 0,
     ...options,
   });
   publisher.lead(tracksOf(partitions));
