@@ -39,7 +39,7 @@ function started(change: { rights?: Partial<Rights>; acquire?: () => never }) {
     },
     watches: new Watches(
       { clock: systemClock, log, rights, random: () => 0 },
-      { bookmarkIntervalMs: 1, reauthorizeIntervalMs: 1 },
+      { bookmarkIntervalMs: 1, reauthorizeIntervalMs: 1, drainMs: 0 },
     ),
     forwardBucket: new TokenBucket({ perSecond: 1, burst: 1, now: () => 0 }),
     log,

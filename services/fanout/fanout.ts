@@ -37,6 +37,8 @@ export interface FanoutConfig {
   readonly bookmarkIntervalMs: number;
   readonly reauthorizeIntervalMs: number;
   readonly reviewCacheTtlMs: number;
+  /** See WatchesConfig. */
+  readonly drainMs: number;
 }
 
 /** The API edge as a service: TLS server, rights, watches and the reverse proxy. */

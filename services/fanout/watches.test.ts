@@ -22,7 +22,7 @@ function started(random = () => 0) {
   const rights = { mayRead: () => (decision.asked++, decision.of()) } as unknown as Rights;
   const watches = new Watches(
     { clock, log: createLogger({ level: 'error', pretty: false, destination: { write: () => {} } }), rights, random },
-    { bookmarkIntervalMs: BOOKMARK_MS, reauthorizeIntervalMs: CHECK_MS },
+    { bookmarkIntervalMs: BOOKMARK_MS, reauthorizeIntervalMs: CHECK_MS, drainMs: 5_000 },
   );
   const abort = new AbortController();
   const running = watches.run(abort.signal);
@@ -207,6 +207,24 @@ describe('draining', () => {
     const late = new TestLaneView();
     await expect(open(late)).rejects.toMatchObject({ status: { code: 429 } });
     expect(late.released).toBe(1);
+  });
+
+  test('ends many watches by and by, and follows events for those that are left', async () => {
+    const { clock, watches, open, stop } = started();
+    const view = new TestLaneView();
+    const clients = [];
+    for (let n = 0; n < 120; n++) clients.push(await open(view));
+    const stopped = stop();
+    await clock.advanceAsync(0);
+    expect(watches.size).toBe(70);
+    view.change(change('ADDED', pod('new', 11)));
+    await clock.advanceAsync(50);
+    await clock.advanceAsync(50);
+    await stopped;
+    expect(clients.every(({ ended }) => ended)).toBe(true);
+    expect(clients[0]?.events).toEqual([]);
+    expect(clients[119]?.events[0]).toBe('ADDED new@11');
+    expect(watches.ended.get('draining')).toBe(120);
   });
 
   test('ends the watch that was being opened, too', async () => {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { ApiRequest } from '@dogwatch/kube/api-request.ts';
 import { StatusError, tooManyRequests } from '@dogwatch/kube/status.ts';
-import type { Clock } from '@dogwatch/process/clock.ts';
+import { type Clock, sleep } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import type { LaneView } from '@dogwatch/watch/lane-view.ts';
 import { LaneWatches } from './lane-watches.ts';
@@ -15,12 +15,17 @@ import type { WatchEndReason, WatchStream } from './watch-stream.ts';
 /** Without timeoutSeconds upstream ends a watch after 1,800 s times a random number in [1, 2) (row W12). */
 const DEFAULT_TIMEOUT_SECONDS = 1_800;
 const TICK_MS = 1_000;
+/** Watches are ended by so many in a turn, and as often, while the node drains. */
+const DRAIN_STEP_MS = 50;
+const DRAIN_STEP_WATCHES = 50;
 
 export interface WatchesConfig {
   /** Time between bookmarks of a lane, in ms; at least 1,000. */
   readonly bookmarkIntervalMs: number;
   /** Time between checks that a watch is still allowed, in ms; each is spread by up to a quarter. */
   readonly reauthorizeIntervalMs: number;
+  /** Ms over which watches are ended at shutdown, so that their clients do not all come back, elsewhere, in one moment. */
+  readonly drainMs: number;
 }
 
 export interface WatchesDependencies {
@@ -142,9 +147,21 @@ export class Watches {
   async run(signal: AbortSignal): Promise<void> {
     const timer = this.#deps.clock.setInterval(() => this.#tick(), TICK_MS);
     if (!signal.aborted) await once(signal, 'abort');
-    timer.cancel();
     this.#draining = true;
+    await this.#drain();
+    timer.cancel();
     for (const watches of this) watches.closeAll('draining');
+  }
+
+  /** Few watches end at once, many by and by, in the order they were opened in: about connection by connection. */
+  async #drain(): Promise<void> {
+    const left = [...this.#opened.values()];
+    const steps = Math.floor(this.#config.drainMs / DRAIN_STEP_MS);
+    const each = steps === 0 ? left.length : Math.max(DRAIN_STEP_WATCHES, Math.ceil(left.length / steps));
+    while (left.length > 0) {
+      for (const { stream, watches } of left.splice(0, each)) watches.close(stream, 'draining');
+      if (left.length > 0) await sleep(this.#deps.clock, DRAIN_STEP_MS, new AbortController().signal);
+    }
   }
 
   #tick(): void {

@@ -12,6 +12,8 @@ import { present } from './present.ts';
 
 export interface EdgeDependencies extends Omit<FanoutDependencies, keyof ClusterConnection> {
   readonly cluster: ClusterConnection;
+  /** See WatchesConfig. */
+  readonly drainMs: number;
 }
 
 export interface Edge {
@@ -22,7 +24,7 @@ export interface Edge {
 
 /** The API edge as the command line asks for it. Nothing listens yet. */
 export async function createEdge(config: EdgeConfig, deps: EdgeDependencies): Promise<Edge> {
-  const { cluster, log } = deps;
+  const { cluster, drainMs, log } = deps;
   const certificate = await loadServingCertificate(
     present({
       certFile: config.tlsCertFile,
@@ -43,6 +45,7 @@ export async function createEdge(config: EdgeConfig, deps: EdgeDependencies): Pr
       bookmarkIntervalMs: config.bookmarkInterval,
       reauthorizeIntervalMs: config.reauthorizeInterval,
       reviewCacheTtlMs: config.reviewCacheTtl,
+      drainMs,
     },
   );
   return {

@@ -48,7 +48,8 @@ async function compose(config: SidecarConfig, cluster: ClusterConnection, log: L
     },
   );
   registerReplicaMetrics(metrics, () => lanes.replicas);
-  const edge = await createEdge(config, { ...base, cluster, lanes });
+  // Its clients have nowhere else to go: the sooner it is back the better.
+  const edge = await createEdge(config, { ...base, cluster, lanes, drainMs: 0 });
   const answers = upstreamCheck(cluster.upstream, clock);
   const checks: Check[] = [answers];
   const admin = createAdminServer({ address: config.adminAddress, port: config.adminPort, checks, metrics, log });
