@@ -32,7 +32,10 @@ export class CaseWatch {
   readonly #response: IncomingMessage;
   readonly #events: CaseEvent[] = [];
   #text = '';
+  /** Chunks of bytes that came. */
+  pieces = 0;
   #ended = false;
+  #broken: Error | undefined;
   #wake: (() => void) | undefined;
 
   private constructor(response: IncomingMessage) {
@@ -40,14 +43,22 @@ export class CaseWatch {
     this.status = response.statusCode ?? 0;
     this.headers = response.headers;
     response.setEncoding('utf8');
-    response.on('data', (text: string) => this.#read(text));
+    if (response.headers['content-type'] === 'application/json') {
+      response.on('data', (text: string) => this.#read(text));
+    } else {
+      response.resume();
+    }
     response.on('end', () => this.#settle(true));
-    response.on('error', () => this.#settle(true));
+    response.on('error', (error) => {
+      this.#broken = error;
+      this.#settle(true);
+    });
   }
 
-  static open(endpoint: Endpoint, token: string, path: string): Promise<CaseWatch> {
+  /** What another `accept` brings may not be read as events. */
+  static open(endpoint: Endpoint, token: string, path: string, accept = 'application/json'): Promise<CaseWatch> {
     return new Promise((resolve, reject) => {
-      const headers = { accept: 'application/json', authorization: `Bearer ${token}` };
+      const headers = { accept, authorization: `Bearer ${token}` };
       const outgoing = request(new URL(path, endpoint.server), { ca: endpoint.ca, headers, agent: false }, (response) =>
         resolve(new CaseWatch(response)),
       );
@@ -56,10 +67,16 @@ export class CaseWatch {
     });
   }
 
-  /** The next event, or undefined at the clean end of the stream. Rejects after ten seconds of silence. */
+  /** The next event, or undefined at the clean end of the stream. Rejects after ten seconds of silence, and if it breaks. */
   async next(): Promise<CaseEvent | undefined> {
     while (this.#events.length === 0 && !this.#ended) await this.#change();
+    if (this.#events.length === 0 && this.#broken !== undefined) throw this.#broken;
     return this.#events.shift();
+  }
+
+  /** True once the stream has ended, or broken. */
+  get ended(): boolean {
+    return this.#ended;
   }
 
   /** The next `count` events, none of them a bookmark. */
@@ -95,6 +112,7 @@ export class CaseWatch {
   }
 
   #read(text: string): void {
+    this.pieces += 1;
     const lines = (this.#text + text).split('\n');
     this.#text = lines.pop() ?? '';
     for (const line of lines) this.#events.push(JSON.parse(line) as CaseEvent);

@@ -1,6 +1,6 @@
 import { StatusError, badRequest, expired, objectStatus, tooLarge } from './simulated-status.ts';
 import type { ListOptions, ResourcePath } from './simulated-request.ts';
-import { inScope } from './simulated-selector.ts';
+import { type Scope, inScope } from './simulated-selector.ts';
 import { byKey, type Collection, VersionTooOld } from './simulated-collection.ts';
 import { type StoredObject, storageKey } from './simulated-object.ts';
 import type { SimulatedStore } from './simulated-store.ts';
@@ -41,9 +41,28 @@ export async function list(
   if (options.resourceVersion === '') collection.refresh(store.resourceVersion);
   const exact = options.match === 'Exact' || (options.match === '' && options.limit > 0 && wanted > 0);
   const version = token !== undefined && token.version > 0 ? token.version : exact ? wanted : store.resourceVersion;
-  const matching = listAt(collection, version, token).filter((object) => inScope(object, options.scope));
+  const all = listAt(collection, version, token);
+  const matching = all.filter((object) => inScope(object, options.scope));
   const rest = token === undefined ? matching : matching.filter((object) => after(object, token.start));
-  return listBody({ collection, options, wire, version, objects: rest });
+  const page = options.limit > 0 && options.resourceVersion !== '0' ? rest.slice(0, options.limit) : rest;
+  const last = page.at(-1);
+  const more = last !== undefined && page.length === options.limit && isMore(all, options.scope, last);
+  return listBody({
+    collection,
+    options,
+    wire,
+    version,
+    objects: page,
+    remaining: more ? rest.length - page.length : undefined,
+  });
+}
+
+/** True if there is anything left to look at, selected or not (protocol L14); a single key is read alone. */
+function isMore(all: readonly StoredObject[], scope: Scope, last: StoredObject): boolean {
+  const { namespace, fields } = scope;
+  if (namespace !== undefined && fields.some(({ field, equal }) => field === 'metadata.name' && equal)) return false;
+  const from = `${storageKey(last)}\u0000`;
+  return all.some((object) => (namespace === undefined || object.namespace === namespace) && after(object, from));
 }
 
 function listAt(collection: Collection, version: number, token: Token | undefined): StoredObject[] {
@@ -62,19 +81,22 @@ interface ListBody {
   readonly wire: Wire;
   readonly version: number;
   readonly objects: readonly StoredObject[];
+  /** Undefined on the last page. */
+  readonly remaining: number | undefined;
 }
 
-function listBody({ collection, options, wire, version, objects }: ListBody): Iterable<Buffer> {
-  const paged = options.limit > 0 && options.resourceVersion !== '0' && objects.length > options.limit;
-  const page = paged ? objects.slice(0, options.limit) : objects;
-  const last = page.at(-1);
-  const whole = options.scope.labels.length === 0 && options.scope.fields.length === 0;
+function listBody({ collection, options, wire, version, objects, remaining }: ListBody): Iterable<Buffer> {
+  const { namespace, labels, fields } = options.scope;
+  const last = objects.at(-1);
+  const start = last === undefined ? '' : `${storageKey(last)}\u0000`;
+  // Relative to the request.
+  const relative = namespace === undefined ? start : start.slice(namespace.length + 1);
   const metadata = {
     resourceVersion: String(version),
-    ...(paged && last !== undefined ? { continue: encodeToken(version, `${storageKey(last)}\u0000`) } : {}),
-    ...(paged && whole ? { remainingItemCount: objects.length - page.length } : {}),
+    ...(remaining === undefined ? {} : { continue: encodeToken(version, relative) }),
+    ...(remaining === undefined || labels.length + fields.length > 0 ? {} : { remainingItemCount: remaining }),
   };
-  return joined(listParts(collection.resource, wire, metadata, page));
+  return joined(listParts(collection.resource, wire, metadata, objects));
 }
 
 function* joined(all: Iterable<Buffer>): Generator<Buffer> {

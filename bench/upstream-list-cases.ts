@@ -78,6 +78,54 @@ export const LIST_CASES: readonly UpstreamCase[] = [
     },
   },
   {
+    name: 'L14: with a selector nothing is counted, and a page follows while there is anything left to look at',
+    run: async ({ admin, configMaps, create }) => {
+      for (const name of ['a', 'b', 'c']) await create(name, { color: name === 'b' ? 'red' : 'blue' });
+      const first = await admin.get<List>(`${configMaps}?limit=1&labelSelector=color%3Dred`);
+      assert.deepEqual([names(first), first.metadata.remainingItemCount], [['b'], undefined]);
+      const token = first.metadata.continue ?? assert.fail('there is another object to look at');
+      const last = await admin.get<List>(`${configMaps}?limit=1&labelSelector=color%3Dred&continue=${token}`);
+      assert.deepEqual([names(last), last.metadata.continue], [[], undefined]);
+      assert.equal(last.metadata.resourceVersion, first.metadata.resourceVersion);
+    },
+  },
+  {
+    name: 'L3, L4: a version and a limit are that version, or with NotOlderThan the newest',
+    run: async ({ admin, configMaps, create, update }) => {
+      await create('a');
+      const before = versionOf((await create('b')).metadata);
+      const after = await update('a', 'later');
+      const exact = await admin.get<List>(`${configMaps}?limit=1&resourceVersion=${before}`);
+      assert.deepEqual([exact.items[0]?.data?.['value'], exact.metadata.resourceVersion], ['0', String(before)]);
+      assert.equal(exact.metadata.remainingItemCount, 1);
+      const query = `limit=1&resourceVersionMatch=NotOlderThan&resourceVersion=${after}`;
+      const newest = await admin.get<List>(`${configMaps}?${query}`);
+      assert.deepEqual([newest.items[0]?.data?.['value'], newest.metadata.remainingItemCount], ['later', 1]);
+      assert(versionOf(newest.metadata) >= after);
+    },
+  },
+  {
+    name: 'L12: a token without a version goes on with the newest state',
+    run: async ({ admin, configMaps, create }) => {
+      for (const name of ['a', 'b']) await create(name);
+      const latest = versionOf((await create('c')).metadata);
+      const token = Buffer.from('{"v":"meta.k8s.io/v1","rv":-1,"start":"a\\u0000"}').toString('base64url');
+      const list = await admin.get<List>(`${configMaps}?limit=1&continue=${token}`);
+      assert.deepEqual([names(list), list.metadata.remainingItemCount], [['b'], 1]);
+      assert(versionOf(list.metadata) >= latest);
+    },
+  },
+  {
+    name: 'L17: one object by its name, and where it is not an empty list',
+    run: async ({ admin, configMaps, create }) => {
+      for (const name of ['a', 'b']) await create(name);
+      const one = await admin.get<List>(`${configMaps}?limit=1&fieldSelector=metadata.name%3Da`);
+      assert.deepEqual([names(one), one.metadata.continue], [['a'], undefined]);
+      const none = await admin.get<List>(`${configMaps}?fieldSelector=metadata.name%3Dc`);
+      assert.deepEqual(names(none), []);
+    },
+  },
+  {
     name: 'L2: version 0 ignores limit',
     run: async ({ admin, configMaps, create }) => {
       for (const name of ['a', 'b', 'c']) await create(name);

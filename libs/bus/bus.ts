@@ -4,11 +4,23 @@ import type { Change, Position } from '@dogwatch/watch/watch-cache.ts';
 import type { Envelope } from './envelope.ts';
 import type { TrackState } from './track-state.ts';
 
-/** Name and version of every object of a lane, as a consistent list upstream gave them. */
+/** A part of a lane, as the parameters of a LIST name it. */
+export interface InventoryScope {
+  /** "" for all. */
+  readonly namespace: string;
+  readonly labelSelector: string;
+  readonly fieldSelector: string;
+  /** At most so many objects, the first in key order; 0 for all. */
+  readonly limit: number;
+}
+
+/** Name and version of every object of a lane, or of a part of it, as a consistent list upstream gave them. */
 export interface LaneInventory {
   readonly rv: ResourceVersion;
-  /** By object key. */
+  /** By object key, in upstream's order. */
   readonly objects: ReadonlyMap<string, { readonly uid: string; readonly rv: ResourceVersion }>;
+  /** There are more than the limit. */
+  readonly more?: true;
 }
 
 /** What followers of a lane may ask its ingest, and what they get. Rejections carry a StatusError. */
@@ -24,10 +36,19 @@ export interface LaneRequests {
   repair: { request: { readonly lane: Lane }; reply: void };
   /**
    * Asks upstream for its present version and sees to it that the lane's watermark gets there. With `inventory` the
-   * reply says what there is at that version, so that a quiet lane need not wait.
+   * reply says what there is at that version, so that a quiet lane need not wait, and nothing else is seen to.
    */
   fence: {
-    request: { readonly lane: Lane; readonly inventory: boolean };
+    request: {
+      readonly lane: Lane;
+      readonly inventory: boolean;
+      /** What the inventory is of. Default: all of the lane. */
+      readonly scope?: InventoryScope;
+      /** The history the follower holds: of another there is no proof (503). Default: any. */
+      readonly epoch?: number;
+      /** The lane is on the move: its watermark gets there by itself. Default false. */
+      readonly moving?: boolean;
+    };
     reply: { readonly rv: ResourceVersion; readonly inventory: LaneInventory | undefined };
   };
   /** Changes in (from, to] from upstream's own window; undefined if upstream says they are gone. */

@@ -16,6 +16,7 @@ import { anyChanges, codeOf, noise, resealed } from './test-envelopes.ts';
 
 const LANE: Lane = { group: 'apps', version: 'v1', resource: 'deployments', encoding: 'protobuf', view: 'metadata' };
 const LINK = { follower: 'fanout-0', replace: true, names: ['a/b', 'ü'], indexed: ['node-1'] };
+const SCOPE = { namespace: 'ü', labelSelector: 'a in (b,c)', fieldSelector: 'metadata.name=x', limit: 500 };
 const LIMIT = { maxPayloadBytes: 2 ** 20 };
 const CORRUPT = expect.objectContaining({ code: 'EnvelopeCorrupt' });
 
@@ -30,6 +31,8 @@ describe('a request', () => {
       { kind: 'close', request: { lane: LANE } },
       { kind: 'repair', request: { lane: { ...LANE, group: '' } } },
       { kind: 'fence', request: { lane: LANE, inventory: true } },
+      { kind: 'fence', request: { lane: LANE, inventory: false, epoch: 2 ** 33, moving: true } },
+      { kind: 'fence', request: { lane: LANE, inventory: true, epoch: 1, scope: SCOPE } },
       { kind: 'backfill', request: { lane: LANE, from: 2 ** 40, to: 2 ** 41 } },
       { kind: 'sync', request: { lane: LANE, partition: 3, from: undefined } },
       {
@@ -84,6 +87,8 @@ describe('a reply', () => {
       ['ü/€😀', { uid: '', rv: 1 }],
     ]);
     expect(reply('fence', { rv: 9, inventory: { rv: 8, objects } })).toEqual({ rv: 9, inventory: { rv: 8, objects } });
+    const page = { rv: 9, inventory: { rv: 8, objects, more: true } } as const;
+    expect(reply('fence', page)).toEqual(page);
     expect(reply('fence', { rv: 9, inventory: { rv: 8, objects: new Map() } })).toEqual({
       rv: 9,
       inventory: { rv: 8, objects: new Map() },

@@ -47,7 +47,13 @@ export type Outcome<K extends LaneRequestKind> =
   | { readonly error: unknown };
 
 type PackedLane = readonly [string, string, string, Lane['encoding'], Lane['view']];
-type PackedInventory = readonly [ResourceVersion, readonly string[], readonly string[], readonly ResourceVersion[]];
+type PackedInventory = readonly [
+  rv: ResourceVersion,
+  keys: readonly string[],
+  uids: readonly string[],
+  rvs: readonly ResourceVersion[],
+  more?: true,
+];
 
 /** One message, of a few hundred bytes but for one that names many objects. Throws EnvelopeTooLarge above 1 GiB. */
 export function encodeRequest<K extends LaneRequestKind>(kind: K, request: LaneRequests[K]['request']): Buffer {
@@ -191,12 +197,13 @@ function outcomeIn<K extends LaneRequestKind>(
   return { reply: REPLY_FORMS[kind as RepliedKind].unpack(value, body.subarray(indexBytes)) };
 }
 
-function packInventory({ rv, objects }: LaneInventory): PackedInventory {
+function packInventory({ rv, objects, more }: LaneInventory): PackedInventory {
   const held = [...objects.values()];
-  return [rv, [...objects.keys()], held.map(({ uid }) => uid), held.map((object) => object.rv)];
+  const columns = [rv, [...objects.keys()], held.map(({ uid }) => uid), held.map((object) => object.rv)] as const;
+  return more === true ? [...columns, more] : columns;
 }
 
-function unpackInventory([rv, keys, uids, rvs]: PackedInventory): LaneInventory {
+function unpackInventory([rv, keys, uids, rvs, more]: PackedInventory): LaneInventory {
   const entries = keys.map((key, i) => [key, { uid: uids[i] as string, rv: rvs[i] as ResourceVersion }] as const);
-  return { rv, objects: new Map(entries) };
+  return { rv, objects: new Map(entries), ...(more === true ? { more } : {}) };
 }

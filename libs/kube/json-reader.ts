@@ -1,3 +1,4 @@
+import { goPrint } from './go-print.ts';
 import { internedText } from './interned-text.ts';
 import { MalformedFrame } from './malformed-frame.ts';
 
@@ -22,6 +23,9 @@ for (const byte of Buffer.from(' \t\r\n,:{}[]"')) SCALAR_END[byte] = 1;
 /** Bytes a number, true, false or null may begin with. */
 const SCALAR_START = new Uint8Array(256);
 for (const byte of Buffer.from('-0123456789tfn')) SCALAR_START[byte] = 1;
+
+/** Of a number: that it has a fraction or an exponent, or more digits than surely fit into 64 bits. */
+const NOT_WHOLE = /^-?\d.*[.eE]|\d{19}/;
 
 /**
  * A forward reader over the bytes of one JSON text: it finds keys and values and builds nothing but the strings it is
@@ -128,15 +132,16 @@ export class JsonReader {
     return this.#escaped() ? this.text() : internedText(this.bytes, this.start, this.end);
   }
 
-  /** Reads the value at the cursor as Kubernetes prints it: numbers and booleans as they stand; "" for null, object and array. */
+  /** Reads the value at the cursor as Go prints what kube-apiserver decodes it to; "" for null. */
   readScalar(): string {
     const byte = this.peek();
     if (byte === QUOTE) return this.readString();
     const start = this.at;
     this.skipValue();
-    if (byte === OPEN_BRACE || byte === OPEN_BRACKET) return '';
-    const text = this.bytes.toString('latin1', start, this.at);
-    return text === 'null' ? '' : text;
+    const text = this.bytes.toString('utf8', start, this.at);
+    if (text === 'null') return '';
+    // All but numbers that are certainly whole, true and false.
+    return byte === OPEN_BRACE || byte === OPEN_BRACKET || NOT_WHOLE.test(text) ? printed(text, start) : text;
   }
 
   /** Steps over the value at the cursor, however deep. */
@@ -219,6 +224,15 @@ export class JsonReader {
       }
     }
     throw new MalformedFrame('the end of a JSON object or array', at);
+  }
+}
+
+function printed(json: string, start: number): string {
+  try {
+    return goPrint(json);
+  } catch {
+    // The parser's own error quotes the text, which may be a Secret's, so it is not kept as the cause.
+    throw new MalformedFrame('a JSON value', start);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { FieldPath } from './field-path.ts';
+import { fnv1a64, type Hash64 } from './fnv1a64.ts';
 import type { Encoding } from './lane.ts';
 import { MalformedFrame } from './malformed-frame.ts';
 import { scanField, scanLabels, scanObject } from './object-scanner.ts';
@@ -66,12 +67,14 @@ function fieldValue(encoding: Encoding, bytes: Buffer, path: FieldPath): string 
 
 const NO_LABELS: ReadonlyMap<string, string> = new Map();
 
-/** The selectable attributes of one object, scanned when first asked for and kept only as long as this is. */
+/** The selectable attributes of one object, found when first asked for and kept only as long as this is. */
 export class Attributes {
   readonly object: KubeObject;
   readonly #schema: ObjectSchema;
   #labels: ReadonlyMap<string, string> = NO_LABELS;
   #scanned = false;
+  #uidHash: Hash64 | undefined;
+  #namespaceHash: Hash64 | undefined;
 
   constructor(schema: ObjectSchema, object: KubeObject) {
     this.object = object;
@@ -84,6 +87,16 @@ export class Attributes {
       this.#scanned = true;
     }
     return this.#labels;
+  }
+
+  /** What shards by uid are cut by. */
+  get uidHash(): Hash64 {
+    return (this.#uidHash ??= fnv1a64(this.object.uid));
+  }
+
+  /** What shards by namespace are cut by. */
+  get namespaceHash(): Hash64 {
+    return (this.#namespaceHash ??= fnv1a64(this.object.namespace));
   }
 
   /** Value of a field label of the schema; "" where the object does not set it, as upstream has it. */

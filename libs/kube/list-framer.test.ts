@@ -126,6 +126,28 @@ describe('a framed list', () => {
     expect(() => [...chunks]).toThrow(MalformedFrame);
   });
 
+  test('G2 L21: tells the shards it is of, if it is of a built-in type', () => {
+    const shards = "shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')";
+    const page = { ...head, continue: 'token', remainingItemCount: 3, shards };
+    const text = (of: ListHead): string => frame('json', of, []).toString();
+    expect(text(page)).toBe(
+      '{"kind":"FooList","apiVersion":"v1","metadata":{"resourceVersion":"5","continue":"token",' +
+        `"remainingItemCount":3,"shardInfo":{"selector":"${shards}"}},"items":[]}\n`,
+    );
+    for (const other of [
+      { ...page, layout: 'unstructured' as const },
+      { ...page, kind: 'PartialObjectMetadataList' },
+    ]) {
+      expect(text(other)).not.toContain('shardInfo');
+      const { shards: _, ...without } = other;
+      expect(frame('protobuf', other, [])).toEqual(frame('protobuf', without, []));
+    }
+    // As measured: field 5 of ListMeta is a message of the selector's text.
+    expect(frame('protobuf', { ...head, kind: 'PodList', resourceVersion: 258, shards }, []).toString('latin1')).toBe(
+      'k8s\0\n\r\n\x02v1\x12\x07PodList\x12Z\nX\n\0\x12\x03258\x1a\0*M\nK' + `${shards}\x1a\0"\0`,
+    );
+  });
+
   test('keeps an object whose keys are in no known order as it is', () => {
     const odd = '{"kind":"Foo","metadata":{},"apiVersion":"v1"}';
     const body = frame('json', head, [

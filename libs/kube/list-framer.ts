@@ -31,6 +31,11 @@ export interface ListHead {
   readonly continue?: string;
   /** How many objects follow this page, where upstream would say (protocol row L14). */
   readonly remainingItemCount?: number;
+  /**
+   * Text of the shard selector that only a part was asked for by (KEP-5866). Upstream tells it in lists of built-in
+   * types; those of custom resources and of PartialObjectMetadata have no place for it.
+   */
+  readonly shards?: string;
 }
 
 /**
@@ -45,9 +50,10 @@ function* jsonList(head: ListHead, objects: readonly Buffer[]): Generator<Buffer
   const { kind, apiVersion, layout } = head;
   const version = { resourceVersion: String(head.resourceVersion) };
   const remaining = head.remainingItemCount === undefined ? {} : { remainingItemCount: head.remainingItemCount };
+  const shards = tellsShards(head) ? { shardInfo: { selector: head.shards } } : {};
   const typed = layout === 'typed';
   const metadata = typed
-    ? { ...version, ...(head.continue === undefined ? {} : { continue: head.continue }), ...remaining }
+    ? { ...version, ...(head.continue === undefined ? {} : { continue: head.continue }), ...remaining, ...shards }
     : { continue: head.continue ?? '', ...remaining, ...version };
   const before = JSON.stringify(typed ? { kind, apiVersion, metadata } : { apiVersion });
   const after = JSON.stringify({ kind, metadata });
@@ -66,6 +72,10 @@ function* jsonList(head: ListHead, objects: readonly Buffer[]): Generator<Buffer
   yield Buffer.from(typed ? ']}\n' : `],${after.slice(1)}\n`);
 }
 
+function tellsShards(head: ListHead): head is ListHead & { readonly shards: string } {
+  return head.shards !== undefined && head.layout === 'typed' && head.kind !== 'PartialObjectMetadataList';
+}
+
 /**
  * What follows `{"kind":…,"apiVersion":…,` in an object of a built-in type, which has neither key as the item of a list
  * (protocol row L19). Undefined for all others: custom resources, whose keys come the other way round, and
@@ -82,8 +92,10 @@ function typedFields(object: Buffer): Buffer | undefined {
 
 function* protobufList(head: ListHead, objects: readonly Buffer[]): Generator<Buffer> {
   const remaining = head.remainingItemCount === undefined ? [] : [varintField(4, head.remainingItemCount)];
+  const shards = tellsShards(head) ? [bytesField(5, stringField(1, head.shards))] : [];
   const version = stringField(2, String(head.resourceVersion));
-  const meta = bytesField(LIST_META, stringField(1, ''), version, stringField(3, head.continue ?? ''), ...remaining);
+  const token = stringField(3, head.continue ?? '');
+  const meta = bytesField(LIST_META, stringField(1, ''), version, token, ...remaining, ...shards);
   let length = meta.length;
   for (const object of objects) {
     const { rawStart, rawEnd } = openUnknown(object);

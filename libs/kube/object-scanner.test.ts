@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { FieldPath } from './field-path.ts';
 import { createFrameScanner } from './frame-scanner.ts';
+import { goPrint } from './go-print.ts';
 import type { Encoding } from './lane.ts';
 import { MalformedFrame } from './malformed-frame.ts';
 import { scanField, scanLabels, scanObject } from './object-scanner.ts';
@@ -185,9 +186,7 @@ describe('any JSON object', () => {
           (outer, key) => (outer as Record<string, unknown> | undefined)?.[key],
           object,
         );
-        const expected = ['string', 'number', 'boolean'].includes(typeof found)
-          ? `${found as string | number | boolean}`
-          : '';
+        const expected = found === undefined || found === null ? '' : goPrint(JSON.stringify(found));
         expect(scanField('json', Buffer.from(JSON.stringify(object)), jsonPath(...asked))).toBe(expected);
       }),
     );

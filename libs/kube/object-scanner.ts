@@ -34,8 +34,7 @@ export function scanLabels(encoding: Encoding, object: Buffer): ReadonlyMap<stri
 }
 
 /**
- * The value at `path`, printed as Kubernetes does (true, -3); "" if it is absent, null, an object or an array.
- * Throws MalformedFrame.
+ * The value at `path`, printed as Kubernetes does (true, -3); "" if it is absent or null. Throws MalformedFrame.
  */
 export function scanField(encoding: Encoding, object: Buffer, path: FieldPath): string {
   return encoding === 'json' ? jsonField(object, path.json) : protobufField(object, path.protobuf);

@@ -91,6 +91,21 @@ describe('section 1.5: the selectable fields', () => {
     expect(fields.get('spec.color')).toEqual({ json: ['spec', 'color'], protobuf: [] });
     expect(customSelectableFields([], false).has('metadata.namespace')).toBe(false);
   });
+
+  test.each(['spec.color', '.spec.*', '.spec[0]', '.spec.a,b', '.spec..b', '.', '.spec.a\\b', ".spec['a']", '.$.a'])(
+    'of a custom resource that are no plain path are left to upstream: %s',
+    (jsonPath) => {
+      expect([...customSelectableFields([jsonPath], false).keys()]).toEqual(['metadata.name']);
+    },
+  );
+
+  test('of a custom resource may have a star or a dash in their names', () => {
+    expect([...customSelectableFields(['.spec.a-b', '.a*'], false).keys()]).toEqual([
+      'metadata.name',
+      'spec.a-b',
+      'a*',
+    ]);
+  });
 });
 
 test('pods are indexed by node', () => {

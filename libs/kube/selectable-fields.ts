@@ -171,9 +171,13 @@ export function selectableFields(gvr: GroupVersionResource, namespaced: boolean)
   return fields;
 }
 
+/** What kubectl's JSONPath reads as one name after the other; any other path means something else to it, or nothing. */
+const SIMPLE_PATH = /^(\.(?!\*(\.|$))[^\s.,[\]{}$@\\]+)+$/;
+
 /**
- * The field labels of one served version of a custom resource, from its `selectableFields[].jsonPath` (dotted paths;
- * at most 8, checked upstream). A field that is absent counts as "", any other value as it prints.
+ * The field labels of one served version of a custom resource, from its `selectableFields[].jsonPath` (protocol section
+ * 1.5; at most 8, checked upstream): the path without its leading dot. A field that is absent counts as "", any other
+ * value as Go prints it. Paths that are more than names are left out: such labels are upstream's to answer.
  */
 export function customSelectableFields(
   jsonPaths: readonly string[],
@@ -182,8 +186,8 @@ export function customSelectableFields(
   const fields = new Map([['metadata.name', METADATA_NAME]]);
   if (namespaced) fields.set('metadata.namespace', METADATA_NAMESPACE);
   for (const jsonPath of jsonPaths) {
-    const label = jsonPath.replace(/^\./, '');
-    fields.set(label, { json: label.split('.'), protobuf: [] });
+    const label = jsonPath.slice(1);
+    if (SIMPLE_PATH.test(jsonPath)) fields.set(label, { json: label.split('.'), protobuf: [] });
   }
   return fields;
 }

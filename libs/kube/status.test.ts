@@ -11,6 +11,7 @@ import {
   timedOut,
   tooManyRequests,
   tooOldToList,
+  tooOldForStore,
   tooOldToWatch,
 } from './status.ts';
 
@@ -46,6 +47,14 @@ describe('what only a cache says', () => {
     const inconsistent = continueExpired('dG9rZW4');
     expect(inconsistent.message).toMatch(/^The provided continue parameter is too old .* may show up in the list\.$/);
     expect(statusJson(inconsistent)).toContain('"metadata":{"continue":"dG9rZW4"},"status"');
+  });
+
+  test('row W9: of a resource without a watch cache', () => {
+    expect(tooOldForStore()).toMatchObject({
+      code: 410,
+      reason: 'Expired',
+      message: 'The resourceVersion for the provided watch is too old.',
+    });
   });
 
   test('row G12: a timeout is sent without kind and apiVersion', () => {

@@ -174,6 +174,11 @@ export function tooOldToWatch(asked: string, oldest: number): StatusBody {
   return expired(`too old resource version: ${asked} (${oldest - 1})`);
 }
 
+/** The same of a resource that upstream keeps no watch cache of (row W9). */
+export function tooOldForStore(): StatusBody {
+  return expired('The resourceVersion for the provided watch is too old.');
+}
+
 /** Row L11. */
 export function tooOldToList(): StatusBody {
   return expired('The resourceVersion for the provided list is too old.');

@@ -5,8 +5,9 @@ import type { LaneEnd } from '@dogwatch/watch/lane-view.ts';
 import { trackOf } from '@dogwatch/watch/partition.ts';
 import { change, interest, pod } from '@dogwatch/watch/test-objects.ts';
 import { createIngestSupply } from './ingest-supply.ts';
+import { WHOLE_LANE } from './inventory.ts';
 import { LaneReplica } from './lane-replica.ts';
-import { PODS, TestIngest, inventoryOf, silent, whole, rejection } from './test-ingest.ts';
+import { PODS, TestIngest, inventoryOf, pass, rejection, silent, turn, whole } from './test-ingest.ts';
 
 const A = pod('a', 5);
 
@@ -116,81 +117,202 @@ describe('I6: fresh', () => {
     (rv: number, ...objects: (typeof A)[]) =>
     () =>
       Promise.resolve({ rv, inventory: inventoryOf(rv, ...objects) });
+  const version =
+    (rv: number): TestIngest['fence'] =>
+    async ({ inventory }) => ({ rv, inventory: inventory ? inventoryOf(rv) : undefined });
 
-  test('waits until the lane has read as far as upstream was', async () => {
-    const { ingest, replica } = started();
-    ingest.fence = () => Promise.resolve({ rv: 12, inventory: undefined });
-    let used: number | undefined;
-    const fresh = replica.fresh(3_000, (rv) => (used = rv));
-    await new Promise((resolve) => setImmediate(resolve));
-    ingest.batch(whole(10), change('MODIFIED', pod('a', 11)));
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(used).toBeUndefined();
-    ingest.batch({ rv: 11, index: 0 }, change('MODIFIED', pod('a', 14)));
-    expect(await fresh).toBe(14);
+  /** As many batches of changes as a lane on the move has; the last is `at`. */
+  function move({ ingest }: ReturnType<typeof started>, at: number): void {
+    for (let rv = at - 4; rv <= at; rv++) ingest.batch(whole(rv - 1), change('MODIFIED', pod('moving', rv)));
+  }
+
+  describe('of a lane at rest', () => {
+    test('is what an inventory says it is, in one request', async () => {
+      const { ingest, replica } = started();
+      ingest.fence = fence(15, A);
+      expect(await replica.fresh(3_000, (rv) => rv, WHOLE_LANE)).toBe(15);
+      expect(ingest.asked).toEqual(['inventory']);
+    });
+
+    test('by coincidence: an equal list proves what there is, and nothing of what came and went', async () => {
+      const { ingest, replica } = started();
+      ingest.fence = fence(15, A);
+      expect(await replica.fresh(3_000, (rv) => rv, WHOLE_LANE)).toBe(15);
+      // The watermark is moved by the lane's own data alone: a flash in between is still told to who watches from 10.
+      expect(replica.cache.watermark).toBe(10);
+      ingest.batch(whole(10), change('ADDED', pod('flash', 12)), change('DELETED', pod('flash', 13)));
+      const since = replica.cache.since(10, interest());
+      expect(since.kind === 'from' && replica.cache.window.end - since.sequence).toBe(2);
+    });
+
+    test.each([
+      ['another version', [pod('a', 9)]],
+      ['another uid', [pod('a', 5, { uid: 'other' })]],
+      ['another name', [pod('b', 5)]],
+      ['one more', [A, pod('b', 5)]],
+      ['one less', []],
+    ])('a stale answer: upstream has %s, so that nothing is given out until the lane has it', async (_, objects) => {
+      const { ingest, replica, clock } = started();
+      ingest.fence = async ({ inventory }) => ({
+        rv: 15,
+        inventory: inventory ? inventoryOf(15, ...objects) : undefined,
+      });
+      let used = false;
+      const fresh = rejection(replica.fresh(3_000, () => (used = true), WHOLE_LANE));
+      await pass(clock, 3_000);
+      expect(await fresh).toMatchObject({ status: { code: 503 } });
+      expect(used).toBe(false);
+      expect(clock.pending).toBe(0);
+    });
+
+    test('the proof holds in the very turn it is used in', async () => {
+      const { ingest, replica } = started();
+      ingest.fence = fence(15, pod('a', 11));
+      const fresh = replica.fresh(3_000, () => replica.cache.get('default/a')?.rv, WHOLE_LANE);
+      await turn();
+      // It becomes equal, and is not equal any more, before whoever waits can look.
+      ingest.batch(whole(10), change('MODIFIED', pod('a', 11)));
+      ingest.batch({ rv: 11, index: 0 }, change('MODIFIED', pod('a', 12)));
+      await turn();
+      ingest.batch({ rv: 12, index: 0 }, change('MODIFIED', pod('a', 16)));
+      expect(await fresh).toBe(16);
+    });
+
+    test('what upstream lists and its watch has yet to show is waited for', async () => {
+      const { ingest, replica } = started();
+      ingest.fence = fence(15, pod('a', 11), pod('b', 12));
+      let proved: readonly [number, number] | undefined;
+      const fresh = replica.fresh(3_000, (rv) => (proved = [rv, replica.cache.watermark]), WHOLE_LANE);
+      await turn();
+      ingest.batch(whole(10), change('MODIFIED', pod('a', 11)));
+      await turn();
+      expect(proved).toBeUndefined();
+      ingest.batch({ rv: 11, index: 0 }, change('ADDED', pod('b', 12)));
+      expect(await fresh).toEqual([15, 12]);
+    });
+
+    test('that an inventory does not tell is verified in time', async () => {
+      const { ingest, replica, clock } = started();
+      ingest.fence = version(15);
+      const fresh = replica.fresh(3_000, (rv) => rv, WHOLE_LANE);
+      await pass(clock, 500);
+      expect(ingest.asked).toEqual(['inventory', 'inventory', 'verify']);
+      ingest.watermark(whole(10), 16);
+      expect(await fresh).toBe(16);
+    });
+
+    test('and large is verified, unless little of it is asked for', async () => {
+      const { ingest, replica } = started();
+      const many = Array.from({ length: 20_001 }, (_, i) => pod(`p${i}`, 11));
+      ingest.listing(20, [...many, pod('x', 12, { namespace: 'other' })]);
+      ingest.fence = version(20);
+      await replica.fresh(3_000, () => 0, WHOLE_LANE);
+      const extents = [
+        { interest: interest({ namespace: 'default' }), limit: 0 },
+        { interest: interest({ namespace: 'other' }), limit: 0 },
+        { interest: interest({ namespace: 'default', name: 'p1' }), limit: 0 },
+        { interest: interest({ labels: 'a=b' }), limit: 0 },
+        { interest: interest(), limit: 500 },
+      ];
+      for (const extent of extents) await replica.fresh(3_000, () => 0, extent);
+      expect(ingest.asked).toEqual([
+        'verify',
+        'verify',
+        'inventory other',
+        'inventory default metadata.name=p1',
+        'inventory a=b',
+        'inventory first 500',
+      ]);
+    });
+
+    test('a part is proved by what upstream has of it, whatever the rest is', async () => {
+      const { ingest, replica } = started();
+      ingest.listing(20, [A, pod('x', 12, { namespace: 'other' })]);
+      ingest.fence = fence(30, pod('x', 12, { namespace: 'other' }));
+      const part = { interest: interest({ namespace: 'other' }), limit: 0 };
+      expect(await replica.fresh(3_000, (rv) => rv, part)).toBe(30);
+      ingest.watermark(whole(20), 40);
+      expect(await replica.fresh(3_000, (rv) => rv, part)).toBe(40);
+    });
   });
 
-  test('a fence by coincidence: an equal list proves what there is, and nothing of what came and went', async () => {
-    const { ingest, replica } = started();
-    ingest.fence = fence(15, A);
-    expect(await replica.fresh(3_000, (rv) => rv)).toBe(15);
-    // The watermark is moved by the lane's own data alone: a flash in between is still told to who watches from 10.
-    expect(replica.cache.watermark).toBe(10);
-    ingest.batch(whole(10), change('ADDED', pod('flash', 12)), change('DELETED', pod('flash', 13)));
-    const since = replica.cache.since(10, interest());
-    expect(since.kind === 'from' && replica.cache.window.end - since.sequence).toBe(2);
+  describe('of a lane on the move', () => {
+    test('waits until it has read as far as upstream was', async () => {
+      const lane = started();
+      const { ingest, replica } = lane;
+      move(lane, 15);
+      ingest.fence = version(17);
+      let used: number | undefined;
+      const fresh = replica.fresh(3_000, (rv) => (used = rv), WHOLE_LANE);
+      await turn();
+      ingest.batch(whole(15), change('MODIFIED', pod('a', 16)));
+      await turn();
+      expect(used).toBeUndefined();
+      ingest.batch({ rv: 16, index: 0 }, change('MODIFIED', pod('a', 19)));
+      expect(await fresh).toBe(19);
+      expect(ingest.asked).toEqual(['probe']);
+    });
+
+    test('that stops is compared with an inventory after all', async () => {
+      const lane = started();
+      const { ingest, replica, clock } = lane;
+      move(lane, 15);
+      ingest.fence = async ({ inventory }) =>
+        inventory ? { rv: 18, inventory: inventoryOf(18, A, pod('moving', 15)) } : { rv: 17, inventory: undefined };
+      const fresh = replica.fresh(3_000, (rv) => rv, WHOLE_LANE);
+      await pass(clock, 50);
+      expect(await fresh).toBe(18);
+      expect(ingest.asked).toEqual(['probe', 'inventory']);
+    });
+
+    test('is at rest after a while', async () => {
+      const lane = started();
+      move(lane, 15);
+      await pass(lane.clock, 101);
+      lane.ingest.fence = fence(18, A, pod('moving', 15));
+      await lane.replica.fresh(3_000, () => 0, WHOLE_LANE);
+      expect(lane.ingest.asked).toEqual(['inventory']);
+    });
   });
 
-  test.each([
-    ['another version', pod('a', 9)],
-    ['another uid', pod('a', 5, { uid: 'other' })],
-    ['another name', pod('b', 5)],
-  ])('a list with %s proves nothing', async (_, object) => {
+  test('no proof of another history is one, whatever its version', async () => {
+    const { ingest, replica } = started();
+    const reply = Promise.withResolvers<{ rv: number; inventory: undefined }>();
+    ingest.fence = () => reply.promise;
+    const fresh = replica.fresh(3_000, (rv) => [rv, replica.epoch], WHOLE_LANE);
+    // Upstream was restored meanwhile, and its versions begin anew: below what was held before.
+    ingest.listing(4, [pod('b', 3)], 2);
+    ingest.fence = async ({ epoch }) => ({ rv: epoch === 2 ? 4 : 0, inventory: undefined });
+    reply.resolve({ rv: 2, inventory: undefined });
+    expect(await fresh).toEqual([4, 2]);
+  });
+
+  test('who waits for upstream waits no longer than was said', async () => {
     const { ingest, replica, clock } = started();
-    ingest.fence = fence(15, object);
-    const fresh = rejection(replica.fresh(3_000, () => 0));
-    await clock.advanceAsync(3_000);
-    expect(await fresh).toMatchObject({ status: { code: 503 } });
+    ingest.fence = () => new Promise(() => undefined);
+    const [first, next] = [1, 2].map(() => rejection(replica.fresh(3_000, () => 0, WHOLE_LANE)));
+    await pass(clock, 3_000);
+    expect(await first).toMatchObject({ status: { code: 503 } });
+    expect(await next).toMatchObject({ status: { code: 503 } });
     expect(clock.pending).toBe(0);
-  });
-
-  test('the proof holds in the very turn it is used in', async () => {
-    const { ingest, replica } = started();
-    ingest.fence = fence(15, pod('a', 11));
-    const fresh = replica.fresh(3_000, () => replica.cache.get('default/a')?.rv);
-    await new Promise((resolve) => setImmediate(resolve));
-    // It becomes equal, and is not equal any more, before whoever waits can look.
-    ingest.batch(whole(10), change('MODIFIED', pod('a', 11)));
-    ingest.batch({ rv: 11, index: 0 }, change('MODIFIED', pod('a', 12)));
-    await new Promise((resolve) => setImmediate(resolve));
-    ingest.batch({ rv: 12, index: 0 }, change('MODIFIED', pod('a', 16)));
-    expect(await fresh).toBe(16);
-  });
-
-  test('a small lane is compared with a list; a large one is not', async () => {
-    const { ingest, replica } = started();
-    ingest.fence = fence(10, A);
-    await replica.fresh(3_000, () => 0);
-    ingest.listing(20, [A, ...Array.from({ length: 600 }, (_, i) => pod(`p${i}`, 11))]);
-    await replica.fresh(3_000, () => 0);
-    expect(ingest.asked).toEqual(['inventory', 'probe']);
   });
 
   test('what is thrown by its use is for who asked', async () => {
     const { ingest, replica } = started();
     ingest.fence = fence(10, A);
-    const fresh = replica.fresh(3_000, () => {
+    const use = (): never => {
       throw new Error('used badly');
-    });
+    };
+    const fresh = replica.fresh(3_000, use, WHOLE_LANE);
     await expect(fresh).rejects.toThrow('used badly');
   });
 
   test('a lane that closes meanwhile leaves nobody waiting', async () => {
     const { ingest, replica, clock } = started();
     ingest.fence = fence(15, pod('b', 1));
-    const fresh = rejection(replica.fresh(3_000, () => 0));
+    const fresh = rejection(replica.fresh(3_000, () => 0, WHOLE_LANE));
     const reached = replica.reached(99, 3_000);
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
     replica.close();
     expect(await fresh).toMatchObject({ status: { code: 503 } });
     expect(await reached).toBe(false);

@@ -1,22 +1,20 @@
-import type { Bus, LaneInventory } from '@dogwatch/bus/bus.ts';
+import type { Bus } from '@dogwatch/bus/bus.ts';
 import type { Envelope } from '@dogwatch/bus/envelope.ts';
 import { type BookmarkTemplate, bookmarkTemplate, minimalBookmark } from '@dogwatch/kube/event-framer.ts';
 import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
-import { StatusError, serviceUnavailable } from '@dogwatch/kube/status.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
-import type { LaneEnd, LaneFacts, LaneView } from '@dogwatch/watch/lane-view.ts';
+import type { Extent, LaneEnd, LaneFacts, LaneView } from '@dogwatch/watch/lane-view.ts';
 import { type Batch, type Change, type Listing, type Tombstone, WatchCache } from '@dogwatch/watch/watch-cache.ts';
 import { Backfills } from './backfills.ts';
 import { Fences } from './fences.ts';
+import { type Provable, whenFresh } from './freshness.ts';
 import type { Recovery } from './lane-supply.ts';
+import { Pace } from './pace.ts';
 import { PartitionedLane } from './partitioned-lane.ts';
 import { TrackFeed, type WholeState } from './track-feed.ts';
 import { VersionWaiters } from './version-waiters.ts';
-
-/** A lane up to this many objects is proved fresh by comparing it with a list of names: quicker than waiting. */
-const INVENTORY_OBJECTS_MAX = 100;
 
 export interface ReplicaDependencies {
   readonly bus: Bus;
@@ -42,7 +40,7 @@ export interface LaneState {
 }
 
 /** One lane's watch cache, or that of one of its partitions, fed from the bus. */
-export class LaneReplica implements LaneView {
+export class LaneReplica implements LaneView, Provable {
   readonly lane: Lane;
   readonly #deps: ReplicaDependencies;
   readonly #limits: ReplicaLimits;
@@ -56,8 +54,8 @@ export class LaneReplica implements LaneView {
   #facts: LaneFacts | undefined;
   #epoch = 0;
   readonly #backfills: Backfills;
-  readonly #probes: Fences;
-  readonly #inventories: Fences;
+  readonly #fences: Fences;
+  readonly #pace = new Pace();
   appliedAt = 0;
 
   /** `partitions`: those that are followed; several are merged into the lane's one order. */
@@ -67,11 +65,10 @@ export class LaneReplica implements LaneView {
     this.#limits = limits;
     this.#waiters = new VersionWaiters(deps.clock);
     this.#backfills = new Backfills(lane, deps.bus);
-    this.#probes = new Fences(deps.bus, lane, false);
-    this.#inventories = new Fences(deps.bus, lane, true);
+    this.#fences = new Fences({ bus: deps.bus, lane, clock: deps.clock });
     const merged = partitions.length > 1 ? new PartitionedLane(lane, deps, this.#merged()) : undefined;
     const sink = merged ?? {
-      onChanges: (_feed: TrackFeed, batch: Batch) => this.#apply((cache) => cache.apply(batch)),
+      onChanges: (_feed: TrackFeed, batch: Batch) => this.#change((cache) => cache.apply(batch)),
       onWatermark: (_feed: TrackFeed, rv: ResourceVersion) => this.#apply((cache) => cache.advance(rv, cache.position)),
       onState: (feed: TrackFeed, state: WholeState) => this.#onState(feed, state),
       onEnd: (end: LaneEnd) => this.#end(end),
@@ -112,6 +109,14 @@ export class LaneReplica implements LaneView {
     return this.#epoch;
   }
 
+  get laneObjects(): number {
+    return this.cache.size;
+  }
+
+  get moving(): boolean {
+    return this.#pace.isMoving(this.#deps.clock.now());
+  }
+
   /** Times a part of the lane was missing. */
   get gaps(): number {
     return this.#feeds.reduce((total, { gaps }) => total + gaps, 0);
@@ -138,22 +143,9 @@ export class LaneReplica implements LaneView {
     return this.#waiters.wait(() => this.cache.watermark >= rv, timeoutMs);
   }
 
-  async fresh<T>(timeoutMs: number, use: (rv: ResourceVersion) => T): Promise<T> {
-    const { clock } = this.#deps;
-    const deadline = clock.now() + timeoutMs;
-    // Upstream keeps no watch cache of Events and gives their watches no bookmarks: only a list can tell.
-    const inventory = this.cache.size <= INVENTORY_OBJECTS_MAX || this.lane.resource === 'events';
-    const fence = await (inventory ? this.#inventories : this.#probes).raise();
-    const found = fence.inventory;
-    const holds = (): boolean =>
-      this.cache.watermark >= fence.rv || (found !== undefined && sameObjects(this.cache, found));
-    // `use` runs in the very turn the proof holds in: the next change may undo a proof by inventory.
-    while (!holds()) {
-      if (!(await this.#waiters.wait(holds, deadline - clock.now()))) {
-        throw new StatusError(serviceUnavailable('the watch cache could not be proved fresh in time', 1));
-      }
-    }
-    return use(Math.max(fence.rv, this.cache.watermark));
+  fresh<T>(timeoutMs: number, use: (rv: ResourceVersion) => T, extent: Extent): Promise<T> {
+    const proof = { clock: this.#deps.clock, fences: this.#fences, waiters: this.#waiters };
+    return whenFresh(this, proof, { timeoutMs, use, extent });
   }
 
   backfill(rv: ResourceVersion): Promise<boolean> {
@@ -186,11 +178,13 @@ export class LaneReplica implements LaneView {
 
   #merged(): ConstructorParameters<typeof PartitionedLane>[2] {
     return {
-      onMerged: (changes: readonly Change[], watermark: ResourceVersion) =>
-        this.#apply((cache) => {
-          if (changes.length > 0) cache.apply({ previous: cache.position, changes });
+      onMerged: (changes: readonly Change[], watermark: ResourceVersion) => {
+        if (changes.length === 0) return this.#apply((cache) => cache.advance(watermark, cache.position));
+        this.#change((cache) => {
+          cache.apply({ previous: cache.position, changes });
           cache.advance(watermark, cache.position);
-        }),
+        });
+      },
       onState: (state: LaneState) => {
         this.#adopt(state);
         this.#waiters.check();
@@ -224,6 +218,11 @@ export class LaneReplica implements LaneView {
     this.#cache = new WatchCache(facts.schema, listing, { ...this.#limits, stateDiff, tombstones, horizon });
   }
 
+  #change(apply: (cache: WatchCache) => void): void {
+    this.#pace.note(this.#deps.clock.now());
+    this.#apply(apply);
+  }
+
   #apply(apply: (cache: WatchCache) => void): void {
     apply(this.cache);
     this.appliedAt = this.#deps.clock.now();
@@ -238,14 +237,4 @@ export class LaneReplica implements LaneView {
   #end(end: LaneEnd): void {
     for (const listener of this.#endListeners) listener(end);
   }
-}
-
-/** True if the cache holds exactly the objects of `inventory`, each at its version. */
-function sameObjects(cache: WatchCache, inventory: LaneInventory): boolean {
-  if (cache.size !== inventory.objects.size) return false;
-  for (const [key, { uid, rv }] of inventory.objects) {
-    const held = cache.get(key);
-    if (held === undefined || held.uid !== uid || held.rv !== rv) return false;
-  }
-  return true;
 }

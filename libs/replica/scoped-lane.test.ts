@@ -7,7 +7,7 @@ import { WatchGroups } from '@dogwatch/watch/watch-groups.ts';
 import type { Scope } from './scope.ts';
 import { ScopedLane } from './scoped-lane.ts';
 import type { ScopedView } from './scoped-view.ts';
-import { FACTS, PODS, rejection, silent, whole } from './test-ingest.ts';
+import { FACTS, PODS, inventoryOf, pass, rejection, silent, whole } from './test-ingest.ts';
 import { FOLLOWER, TestShard, changesTo, stateAt, turn } from './test-shards.ts';
 
 const A: Scope = { kind: 'name', namespace: 'default', name: 'a', key: 'default/a' };
@@ -246,15 +246,17 @@ test('a partition that is still in the history before takes nothing away from th
   expect([held(view), view.cache.watermark]).toEqual([[`${ZERO}/x@7`], 8]);
 });
 
+const ONLY_A = { interest: interest({ namespace: 'default', name: 'a' }), limit: 0 };
+
 describe('requests', () => {
   test('I6: fresh waits until the link is as far as upstream was, and a herd asks twice', async () => {
     const { bus, shard, view } = await named();
     const fences = [Promise.withResolvers<number>(), Promise.withResolvers<number>()];
     let asked = 0;
     bus.serve('fence', async () => ({ rv: await fences[asked++]!.promise, inventory: undefined }));
-    const first = view.fresh(3_000, (rv) => rv);
+    const first = view.fresh(3_000, (rv) => rv, ONLY_A);
     await turn();
-    const herd = [1, 2, 3].map(() => view.fresh(3_000, (rv) => rv));
+    const herd = [1, 2, 3].map(() => view.fresh(3_000, (rv) => rv, ONLY_A));
     fences[0]!.resolve(15);
     shard.watermark(whole(10), 16);
     expect(await first).toBe(16);
@@ -265,13 +267,30 @@ describe('requests', () => {
     expect(asked).toBe(2);
   });
 
+  test('I6: a scope at rest is compared with what upstream has of it, scopes that ask at once are verified', async () => {
+    const { bus, shard, view, lane } = await named();
+    const other = lane.view({ kind: 'name', namespace: 'default', name: 'b', key: 'default/b' });
+    await shard.answer(stateAt(10, [pod('b', 7)]));
+    const asked: string[] = [];
+    bus.serve('fence', async ({ inventory, scope }) => {
+      asked.push(inventory ? scope!.fieldSelector : 'verify');
+      return { rv: 15, inventory: inventory ? inventoryOf(15, pod('a', 5)) : undefined };
+    });
+    expect(await view.fresh(3_000, (rv) => rv, ONLY_A)).toBe(15);
+    const onlyB = { interest: interest({ namespace: 'default', name: 'b' }), limit: 0 };
+    const both = [view.fresh(3_000, (rv) => rv, ONLY_A), other.fresh(3_000, (rv) => rv, onlyB)];
+    while (asked.length < 2) await turn();
+    shard.watermark(whole(10), 16);
+    expect(await Promise.all(both)).toEqual([16, 16]);
+    expect(asked).toEqual(['metadata.name=a', 'verify']);
+  });
+
   test('that wait for what does not come are told so in time', async () => {
     const { bus, clock, view } = await named();
     bus.serve('fence', async () => ({ rv: 15, inventory: undefined }));
-    const fresh = rejection(view.fresh(3_000, () => 0));
+    const fresh = rejection(view.fresh(3_000, () => 0, ONLY_A));
     const reached = view.reached(11, 3_000);
-    await clock.advanceAsync(2_900);
-    await clock.advanceAsync(100);
+    await pass(clock, 3_000);
     expect(await reached).toBe(false);
     expect(await fresh).toMatchObject({ status: { code: 503 } });
   });

@@ -8,6 +8,7 @@ import type { Batch, Change } from '@dogwatch/watch/watch-cache.ts';
 import { Backfills } from './backfills.ts';
 import { Fences } from './fences.ts';
 import type { ReplicaLimits } from './lane-replica.ts';
+import { Pace } from './pace.ts';
 import { type LinkOptions, PartitionLink } from './partition-link.ts';
 import { type Scope, scopeKey } from './scope.ts';
 import { ScopedView } from './scoped-view.ts';
@@ -42,6 +43,7 @@ export class ScopedLane implements FeedSink {
   readonly #behind = new Set<ScopedView>();
   readonly #waiters: VersionWaiters;
   readonly #fences: Fences;
+  readonly #pace = new Pace();
   readonly #backfills: Backfills;
   readonly #watching: Timer;
   /** Undefined while no scope spans partitions. */
@@ -55,7 +57,7 @@ export class ScopedLane implements FeedSink {
     this.#options = options;
     this.#limits = limits;
     this.#waiters = new VersionWaiters(options.clock);
-    this.#fences = new Fences(options.bus, lane, false);
+    this.#fences = new Fences({ bus: options.bus, lane, clock: options.clock });
     this.#backfills = new Backfills(lane, options.bus);
     this.#links = Array.from(
       { length: partitions },
@@ -90,6 +92,7 @@ export class ScopedLane implements FeedSink {
       watermark: () => this.#watermarkOf(scope),
       waiters: this.#waiters,
       fences: this.#fences,
+      pace: this.#pace,
       backfills: this.#backfills,
       onBehind: this.#onBehind,
     });
@@ -121,6 +124,7 @@ export class ScopedLane implements FeedSink {
   }
 
   onChanges(feed: TrackFeed, _batch: Batch, fresh: readonly Change[]): void {
+    this.#pace.note(this.#options.clock.now());
     for (const change of fresh) this.#named.get(change.object.key)?.take(change);
     this.#toMerge(feed, (merge) => {
       merge.add(feed.partition, fresh);

@@ -2,14 +2,15 @@ import { type BookmarkTemplate, bookmarkTemplate, minimalBookmark } from '@dogwa
 import type { KubeObject } from '@dogwatch/kube/kube-object.ts';
 import type { Lane } from '@dogwatch/kube/lane.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
-import { StatusError, serviceUnavailable } from '@dogwatch/kube/status.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
 import { type LaneCut, cutOf } from '@dogwatch/watch/lane-cut.ts';
-import type { LaneEnd, LaneFacts, LaneView } from '@dogwatch/watch/lane-view.ts';
+import type { Extent, LaneEnd, LaneFacts, LaneView } from '@dogwatch/watch/lane-view.ts';
 import { type Change, WatchCache } from '@dogwatch/watch/watch-cache.ts';
 import type { Backfills } from './backfills.ts';
 import type { Fences } from './fences.ts';
+import { type Provable, whenFresh } from './freshness.ts';
 import type { ReplicaLimits } from './lane-replica.ts';
+import type { Pace } from './pace.ts';
 import type { PartitionLink } from './partition-link.ts';
 import type { Scope } from './scope.ts';
 import type { WholeState } from './track-feed.ts';
@@ -31,6 +32,7 @@ export interface ScopedViewOptions {
   /** Of the whole lane, looked at when its watermark has moved. */
   readonly waiters: VersionWaiters;
   readonly fences: Fences;
+  readonly pace: Pace;
   readonly backfills: Backfills;
   /** The view waits for the watermark: `finishSync` is to be called when it has moved. */
   readonly onBehind: (view: ScopedView) => void;
@@ -43,10 +45,12 @@ interface Syncing {
 }
 
 /** The watch cache of one scope: small, and exactly what its few clients can see. */
-export class ScopedView implements LaneView {
+export class ScopedView implements LaneView, Provable {
   readonly scope: Scope;
   readonly key: string;
   readonly lane: Lane;
+  /** Of the lane only the scope is held. */
+  readonly laneObjects = Infinity;
   readonly #options: ScopedViewOptions;
   readonly #endListeners = new Set<(end: LaneEnd) => void>();
   #cache: WatchCache | undefined;
@@ -93,6 +97,10 @@ export class ScopedView implements LaneView {
     return this.#epoch;
   }
 
+  get moving(): boolean {
+    return this.#options.pace.isMoving(this.#options.clock.now());
+  }
+
   onEnd(listener: (end: LaneEnd) => void): () => void {
     this.#endListeners.add(listener);
     return () => this.#endListeners.delete(listener);
@@ -110,17 +118,8 @@ export class ScopedView implements LaneView {
     return holds() || (await this.#options.waiters.wait(holds, timeoutMs));
   }
 
-  async fresh<T>(timeoutMs: number, use: (rv: ResourceVersion) => T): Promise<T> {
-    const { fences, waiters, clock } = this.#options;
-    const deadline = clock.now() + timeoutMs;
-    const { rv } = await fences.raise();
-    const holds = (): boolean => this.cache.watermark >= rv;
-    while (!holds()) {
-      if (!(await waiters.wait(holds, deadline - clock.now()))) {
-        throw new StatusError(serviceUnavailable('the watch cache could not be proved fresh in time', 1));
-      }
-    }
-    return use(this.cache.watermark);
+  fresh<T>(timeoutMs: number, use: (rv: ResourceVersion) => T, extent: Extent): Promise<T> {
+    return whenFresh(this, this.#options, { timeoutMs, use, extent });
   }
 
   backfill(rv: ResourceVersion): Promise<boolean> {

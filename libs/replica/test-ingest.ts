@@ -3,6 +3,7 @@ import type { Envelope } from '@dogwatch/bus/envelope.ts';
 import { MemoryBus } from '@dogwatch/bus/memory-bus.ts';
 import type { KubeObject } from '@dogwatch/kube/kube-object.ts';
 import type { Lane } from '@dogwatch/kube/lane.ts';
+import type { FakeClock } from '@dogwatch/process/fake-clock.ts';
 import { createLogger } from '@dogwatch/process/log.ts';
 import type { LaneFacts } from '@dogwatch/watch/lane-view.ts';
 import { trackOf } from '@dogwatch/watch/partition.ts';
@@ -22,6 +23,8 @@ export const FACTS: LaneFacts = {
   warnings: [],
 };
 
+const WHOLE = { namespace: '', labelSelector: '', fieldSelector: '', limit: 0 };
+
 export function whole(rv: number): Position {
   return { rv, index: WHOLE_VERSION };
 }
@@ -40,7 +43,8 @@ export class TestIngest {
   partitions = 1;
   close: () => Promise<void> = () => Promise.resolve();
   repair: () => Promise<void> = () => Promise.resolve();
-  fence: () => Promise<LaneRequests['fence']['reply']> = () => Promise.reject(new Error('no fence'));
+  fence: (request: LaneRequests['fence']['request']) => Promise<LaneRequests['fence']['reply']> = () =>
+    Promise.reject(new Error('no fence'));
   backfill: (request: LaneRequests['backfill']['request']) => Promise<readonly Change[] | undefined> = () =>
     Promise.resolve(undefined);
 
@@ -54,7 +58,13 @@ export class TestIngest {
     });
     bus.serve('close', async () => (note('close'), await this.close()));
     bus.serve('repair', async () => (note('repair'), await this.repair()));
-    bus.serve('fence', async ({ inventory }) => (note(inventory ? 'inventory' : 'probe'), await this.fence()));
+    bus.serve('fence', async (request) => {
+      const { inventory, moving, scope } = request;
+      const { namespace, labelSelector, fieldSelector, limit } = scope ?? WHOLE;
+      const part = [namespace, labelSelector, fieldSelector, limit === 0 ? '' : `first ${limit}`];
+      note(inventory ? ['inventory', ...part.filter((text) => text !== '')].join(' ') : moving ? 'probe' : 'verify');
+      return await this.fence(request);
+    });
     bus.serve(
       'backfill',
       async (request) => (note(`backfill ${request.from}..${request.to}`), await this.backfill(request)),
@@ -75,6 +85,19 @@ export class TestIngest {
 
   watermark(previous: Position, rv: number): void {
     this.publish({ kind: 'watermark', epoch: 1, previous, rv });
+  }
+}
+
+/** One turn of the event loop: every promise that can settle without I/O has. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Moves time on in steps, so that what is asked for again in between is. */
+export async function pass(clock: FakeClock, ms: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 10) {
+    await clock.advanceAsync(Math.min(10, ms - passed));
+    await turn();
   }
 }
 

@@ -15,6 +15,10 @@ export class VersionWaiters {
     this.#clock = clock;
   }
 
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** Resolves true once `holds` does, false after `timeoutMs`, or when the lane closes. */
   wait(holds: () => boolean, timeoutMs: number): Promise<boolean> {
     if (timeoutMs <= 0 || this.#closed) return Promise.resolve(false);

@@ -76,6 +76,33 @@ describe('what upstream serves', () => {
     expect(asked).toHaveLength(once * 2);
   });
 
+  test('is read again once it was doubted, at most once a second', async () => {
+    const { discovery, asked, pass } = started();
+    await discovery.lookup(PODS);
+    const once = asked.length;
+    discovery.doubt();
+    await discovery.lookup(PODS);
+    expect(asked).toHaveLength(once);
+    pass(1_000);
+    await discovery.lookup(PODS);
+    await expect.poll(() => asked.length).toBe(once * 2);
+    pass(1_000);
+    await discovery.lookup(PODS);
+    expect(asked).toHaveLength(once * 2);
+  });
+
+  test('is unknown while upstream does not say whose it is', async () => {
+    const { discovery, answer, pass } = started();
+    const services = '/apis/apiregistration.k8s.io/v1/apiservices';
+    answer(services, { items: [{ metadata: {}, spec: { group: 'metrics.k8s.io', version: 'v1' } }] });
+    expect(await discovery.lookup(WIDGETS)).toBeUndefined();
+    expect(await discovery.lookup(PODS)).toMatchObject({ local: true });
+    const labels = { 'kube-aggregator.kubernetes.io/automanaged': 'true' };
+    answer(services, { items: [{ metadata: { labels }, spec: { group: 'x.io', version: 'v1' } }] });
+    pass(1_000);
+    expect(await discovery.lookup(WIDGETS)).toMatchObject({ custom: true });
+  });
+
   test('is found anew when it comes, and forgotten when it goes', async () => {
     const { discovery, answer, pass, resource } = started();
     const gadgets = { ...WIDGETS, resource: 'gadgets' };

@@ -67,6 +67,11 @@ export class Discovery {
     return this.#resources.get(key);
   }
 
+  /** What is known was seen to be wrong: it is read again when it is next asked for. */
+  doubt(): void {
+    this.#readAt = Number.NEGATIVE_INFINITY;
+  }
+
   /** Reads discovery anew; one reading for all who ask meanwhile. Rejects with a 503 StatusError. */
   refresh(): Promise<void> {
     this.#reading ??= this.#try().finally(() => (this.#reading = undefined));
@@ -93,6 +98,8 @@ export class Discovery {
     const resources = new Map<string, ResourceInfo>();
     for (const groupVersion of await this.#groupVersions()) {
       const service = services.get(apiVersionOf(groupVersion));
+      // It came between the two answers: whose it is, is known when it is asked for next.
+      if (service === undefined && services.size > 0 && groupVersion.group !== '') continue;
       const origin = {
         local: service?.spec.service === undefined || service.spec.service === null,
         custom: service?.metadata.labels?.['kube-aggregator.kubernetes.io/automanaged'] === 'true',

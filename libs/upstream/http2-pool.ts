@@ -279,6 +279,8 @@ class PooledSession {
   #watchLiveness({ pingMs, dialer }: Http2PoolOptions): NodeJS.Timeout {
     let waiting = false;
     return setInterval(() => {
+      // Destroyed, and its 'close' is still to come: a PING would throw.
+      if (this.session.destroyed) return;
       if (waiting) {
         this.session.destroy(
           new UpstreamInterrupted(

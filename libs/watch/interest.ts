@@ -1,5 +1,6 @@
 import type { Attributes, ObjectSchema } from '@dogwatch/kube/kube-object.ts';
 import type { FieldSelector, LabelSelector } from '@dogwatch/kube/selector.ts';
+import type { ShardSelector } from '@dogwatch/kube/shard-selector.ts';
 import type { WindowEntry } from './event-window.ts';
 
 export interface InterestParts {
@@ -9,6 +10,8 @@ export interface InterestParts {
   readonly name: string;
   readonly labels: LabelSelector;
   readonly fields: FieldSelector;
+  /** Undefined for all. */
+  readonly shards?: ShardSelector;
 }
 
 /**
@@ -20,6 +23,7 @@ export class Interest {
   readonly name: string;
   readonly labels: LabelSelector;
   readonly fields: FieldSelector;
+  readonly shards: ShardSelector | undefined;
   /** Equal for interests that select the same, whatever the order their requirements came in. */
   readonly key: string;
 
@@ -28,19 +32,21 @@ export class Interest {
     this.name = parts.name;
     this.labels = parts.labels;
     this.fields = parts.fields;
+    this.shards = parts.shards;
     const fields = parts.fields.requirements.map(({ field, equals, value }) => JSON.stringify([field, equals, value]));
-    this.key = JSON.stringify([parts.namespace, parts.name, parts.labels.canonical, fields.toSorted()]);
+    const { namespace, name, labels, shards } = parts;
+    this.key = JSON.stringify([namespace, name, labels.canonical, fields.toSorted(), shards?.canonical]);
   }
 
   /** True if every object of the scope is selected, so that no selector needs evaluating. */
   get selectsWholeScope(): boolean {
-    return this.labels.empty && this.fields.empty;
+    return this.labels.empty && this.fields.empty && this.shards === undefined;
   }
 
   /**
    * True if an object, once selected, stays selected for its life: then neither its earlier state nor a tombstone is
    * needed to tell its watchers of a change. The indexed field, a pod's node, is set once; other fields may change, also
-   * one of that name in a custom resource.
+   * one of that name in a custom resource. Its shard never changes: a new uid is another object.
    */
   cannotBeLeft(schema: ObjectSchema): boolean {
     if (!this.labels.empty) return false;
@@ -67,6 +73,7 @@ export class Interest {
     for (const { field, equals, value } of this.fields.requirements) {
       if ((attributes.field(field) === value) !== equals) return false;
     }
+    if (this.shards !== undefined && !this.shards.matches(attributes)) return false;
     return this.labels.empty || this.labels.matches(attributes.labels());
   }
 

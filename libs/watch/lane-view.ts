@@ -24,6 +24,13 @@ export interface LaneFacts {
   readonly warnings: readonly string[];
 }
 
+/** What of a lane an answer is made of. */
+export interface Extent {
+  readonly interest: Interest;
+  /** At most so many objects, the first in key order; 0 for all. */
+  readonly limit: number;
+}
+
 /** One lane as the API edge sees it, wherever its cache is fed from. */
 export interface LaneView {
   readonly lane: Lane;
@@ -39,10 +46,11 @@ export interface LaneView {
    * Calls `use` at a moment at which the lane is proved to hold everything upstream had when this was called (promise
    * I6), with the version it is proved for, and resolves with what `use` gives. That version may be above the
    * watermark: then the objects are those of that version all the same, and a stream that begins with them hides what
-   * comes at or below it. One proof is shared by all who asked before it began. Rejects with StatusError if there is
-   * none within `timeoutMs`.
+   * comes at or below it. One proof is shared by all who asked before it began. `use`
+   * may read no more than `extent`, for the proof may be of that alone. Rejects with StatusError if there is none within
+   * `timeoutMs`.
    */
-  fresh<T>(timeoutMs: number, use: (rv: ResourceVersion) => T): Promise<T>;
+  fresh<T>(timeoutMs: number, use: (rv: ResourceVersion) => T, extent: Extent): Promise<T>;
   /** Resolves true once the lane holds everything up to `rv`, false if it does not within `timeoutMs`. */
   reached(rv: ResourceVersion, timeoutMs: number): Promise<boolean>;
   /**

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ObjectStore, compareKeys } from './object-store.ts';
+import { ObjectStore, compareKeys, sortKeys } from './object-store.ts';
 import { pod } from './test-objects.ts';
 
 describe('ObjectStore', () => {
@@ -33,10 +33,35 @@ describe('ObjectStore', () => {
     expect([...store.snapshot().range('a/')].map(({ key }) => key)).toEqual(['a/x', 'a/y']);
   });
 
+  test('a range begins where it is told to, and is counted without being walked', () => {
+    const store = new ObjectStore();
+    for (const namespace of ['a', 'b', 'c']) {
+      for (let i = 0; i < 600; i++) store.set(pod(`p${String(i).padStart(3, '0')}`, 1, { namespace }));
+    }
+    const snapshot = store.snapshot();
+    for (const prefix of ['', 'a/', 'b/', 'c/', 'bb/', 'd/']) {
+      for (const from of [prefix, `${prefix}p1`, `${prefix}p511\0`, `${prefix}p5999`, `${prefix}z`]) {
+        const all = [...snapshot.range(prefix)].filter(({ key }) => compareKeys(key, from) >= 0);
+        expect([...snapshot.range(prefix, from)]).toEqual(all);
+        expect(snapshot.count(prefix, from)).toBe(all.length);
+      }
+    }
+    expect(new ObjectStore().snapshot().count()).toBe(0);
+  });
+
   test('keys are ordered by their UTF-8 bytes', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), fc.string({ unit: 'grapheme' }), (a, b) => {
         expect(Math.sign(compareKeys(a, b))).toBe(Buffer.compare(Buffer.from(a), Buffer.from(b)));
+      }),
+    );
+  });
+
+  test('keys are sorted alike, the usual ones natively', () => {
+    const keys = fc.array(fc.oneof(fc.string(), fc.string({ unit: 'grapheme' })));
+    fc.assert(
+      fc.property(keys, (all) => {
+        expect(sortKeys(all)).toEqual(all.toSorted(compareKeys));
       }),
     );
   });

@@ -39,6 +39,12 @@ export function compareKeys(a: string, b: string): number {
 /** Keys with none of these are compared alike by UTF-16 units and by UTF-8 bytes: natively, five times as fast. */
 const UNUSUAL = /[\ud800-\uffff]/;
 
+/** `keys` in upstream's storage order. */
+export function sortKeys(keys: Iterable<string>): string[] {
+  const sorted = [...keys];
+  return sorted.some((key) => UNUSUAL.test(key)) ? sorted.sort(compareKeys) : sorted.sort();
+}
+
 /** Whether `a` stands before `key`, which is `usual` or not. */
 function isBefore(a: string, key: string, usual: boolean): boolean {
   return usual ? a < key : compareKeys(a, key) < 0;
@@ -104,7 +110,7 @@ export class ObjectStore {
 
   /** The keys of the objects whose indexed field has `value`, in key order; "" is not indexed. */
   keysOf(value: string): string[] {
-    return [...this.#indexed.get(value)].toSorted(compareKeys);
+    return sortKeys(this.#indexed.get(value));
   }
 
   /** Puts `object`, and returns what stood under its key. `born` is taken where the object is a new one. */
@@ -192,6 +198,18 @@ function findIn(pages: readonly Page[], key: string): Held | undefined {
   return object?.key === key ? { object, born: page.born[index]! } : undefined;
 }
 
+/** The first index in `objects` whose key neither stands before `prefix` nor begins with it. */
+function endOf(objects: readonly KubeObject[], prefix: string): number {
+  let low = lowerBound(objects, prefix);
+  let high = objects.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (objects[middle]!.key.startsWith(prefix)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 /** A frozen view of an ObjectStore, in key order. */
 export class StoreSnapshot {
   readonly #pages: readonly Page[];
@@ -202,11 +220,11 @@ export class StoreSnapshot {
     this.size = size;
   }
 
-  /** Objects whose key begins with `prefix` ("" for all, `ns/` for a namespace), from the first key not below it. */
-  *range(prefix = ''): Generator<KubeObject, void> {
+  /** Objects whose key begins with `prefix` ("" for all, `ns/` for a namespace), from the first key not below `from`. */
+  *range(prefix = '', from = prefix): Generator<KubeObject, void> {
     if (this.#pages.length === 0) return;
-    let at = prefix === '' ? 0 : pageOf(this.#pages, prefix);
-    let index = lowerBound(this.#pages[at]!.objects, prefix);
+    let at = from === '' ? 0 : pageOf(this.#pages, from);
+    let index = lowerBound(this.#pages[at]!.objects, from);
     for (; at < this.#pages.length; at++, index = 0) {
       const { objects } = this.#pages[at]!;
       for (; index < objects.length; index++) {
@@ -214,6 +232,20 @@ export class StoreSnapshot {
         yield objects[index]!;
       }
     }
+  }
+
+  /** How many objects `range` would give; costs the pages of the range, not its objects. */
+  count(prefix = '', from = prefix): number {
+    const first = from === '' ? 0 : pageOf(this.#pages, from);
+    let count = 0;
+    for (let at = first; at < this.#pages.length; at++) {
+      const { objects } = this.#pages[at]!;
+      const start = at === first ? lowerBound(objects, from) : 0;
+      if (start === objects.length) continue;
+      if (!objects.at(-1)!.key.startsWith(prefix)) return count + endOf(objects, prefix) - start;
+      count += objects.length - start;
+    }
+    return count;
   }
 
   /**

@@ -1,6 +1,7 @@
 import { Attributes, type KubeObject, type ObjectSchema } from '@dogwatch/kube/kube-object.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import type { Interest } from './interest.ts';
+import { type ListPage, cutPage } from './list-page.ts';
 import type { Held, ObjectStore, StoreSnapshot } from './object-store.ts';
 
 /**
@@ -20,13 +21,23 @@ export class Selection {
     this.#interest = interest;
     this.#snapshot = of.snapshot;
     const indexed = interest.indexedValue(of.schema) ?? '';
-    if (interest.name !== '' && interest.namespace !== '') this.#keys = [interest.keyPrefix + interest.name];
-    else this.#keys = indexed === '' ? undefined : of.store.keysOf(indexed);
+    if (interest.name !== '' && (interest.namespace !== '' || !isNamespaced(of.snapshot))) {
+      this.#keys = [interest.keyPrefix + interest.name];
+    } else this.#keys = indexed === '' ? undefined : of.store.keysOf(indexed);
   }
 
   /** The objects in key order. */
   *[Symbol.iterator](): Generator<KubeObject, void> {
     for (const object of this.#candidates()) if (this.#selects(object)) yield object;
+  }
+
+  /** The first `limit` of them; what is behind is counted as upstream does, which has the same index. */
+  page(limit: number): ListPage {
+    const { keyPrefix } = this.#interest;
+    return cutPage(this.#interest, this.#schema, limit, {
+      candidates: this.#indexedCandidates(),
+      count: () => this.#snapshot.count(keyPrefix),
+    });
   }
 
   /** The `countMax` oldest of the objects newer than `rv`, ascending; more only where they share the last version. */
@@ -51,6 +62,15 @@ export class Selection {
     }
   }
 
+  /** Also where the value asked of the indexed field is none, for which there is no index here. */
+  *#indexedCandidates(): Generator<KubeObject, void> {
+    const value = this.#interest.indexedValue(this.#schema);
+    for (const object of this.#candidates()) {
+      if (value === undefined || (object.indexed === value && object.key.startsWith(this.#interest.keyPrefix)))
+        yield object;
+    }
+  }
+
   #visitNewer(rv: ResourceVersion, visit: (object: KubeObject, born: ResourceVersion) => void): void {
     if (this.#keys === undefined) return this.#snapshot.visitNewer(rv, this.#interest.keyPrefix, visit);
     for (const key of this.#keys) {
@@ -71,4 +91,10 @@ function lowest(held: Held[], count: number): Held[] {
   if (last === undefined) return held;
   const end = held.findIndex(({ object }) => object.rv > last);
   return end === -1 ? held : held.slice(0, end);
+}
+
+/** Keys of namespaced resources have a slash, those of others none. */
+function isNamespaced(snapshot: StoreSnapshot): boolean {
+  const first = snapshot.range().next().value;
+  return first === undefined || first.key.includes('/');
 }

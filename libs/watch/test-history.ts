@@ -61,7 +61,8 @@ export class History {
     }
     // A pod's node is set once in its life.
     const on = held === undefined || held.node === '' ? node : held.node;
-    const uid = held?.object.uid ?? `uid-${++this.#incarnations}`;
+    // What begins alike would hash alike, and be in one shard.
+    const uid = held?.object.uid ?? `${++this.#incarnations}-uid`;
     const object = build(uid, on, app === undefined ? {} : { app });
     live.set(key, { object, node: on });
     this.#push(held === undefined ? 'ADDED' : 'MODIFIED', object);

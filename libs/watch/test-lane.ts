@@ -8,6 +8,9 @@ import { interest, podSchema } from './test-objects.ts';
 import { WatchCache } from './watch-cache.ts';
 import { WatchGroups } from './watch-groups.ts';
 
+const LOWER = "'0x0000000000000000', '0x8000000000000000'";
+const UPPER = "'0x8000000000000000', '0x10000000000000000'";
+
 const INTERESTS = [
   interest(),
   interest({ namespace: 'a' }),
@@ -16,6 +19,13 @@ const INTERESTS = [
   interest({ labels: '!app', namespace: 'a' }),
   interest({ fields: 'spec.nodeName=n1' }),
   interest({ fields: 'spec.nodeName!=n2' }),
+  interest({ shards: `shardRange(object.metadata.uid, ${LOWER})` }),
+  interest({ shards: `shardRange(object.metadata.uid, ${UPPER})`, fields: 'spec.nodeName=n1' }),
+  interest({
+    // Of `a-b` and `b`, not of `a`.
+    shards: "shardRange(object.metadata.namespace, '0xaf63dd0000000000', '0x10000000000000000')",
+    labels: 'app=web',
+  }),
 ];
 
 /** Something that happens; clients and interests are counted round. */

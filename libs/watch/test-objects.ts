@@ -1,6 +1,7 @@
 import { type KubeObject, type ObjectSchema, kubeObject } from '@dogwatch/kube/kube-object.ts';
 import { frameEvent } from '@dogwatch/kube/event-framer.ts';
 import { selectableFields } from '@dogwatch/kube/selectable-fields.ts';
+import { parseShardSelector } from '@dogwatch/kube/shard-selector.ts';
 import { parseFieldSelector, parseLabelSelector } from '@dogwatch/kube/selector.ts';
 import type { ChangeType } from './event-window.ts';
 import { Interest } from './interest.ts';
@@ -35,14 +36,15 @@ export function change(type: ChangeType, object: KubeObject): Change {
 }
 
 export function interest(
-  parts: { namespace?: string; name?: string; labels?: string; fields?: string } = {},
+  parts: { namespace?: string; name?: string; labels?: string; fields?: string; shards?: string } = {},
 ): Interest {
-  const { namespace = '', name = '', labels = '', fields = '' } = parts;
+  const { namespace = '', name = '', labels = '', fields = '', shards } = parts;
   return new Interest({
     namespace,
     name,
     labels: parseLabelSelector(labels),
     fields: parseFieldSelector(fields),
+    ...(shards === undefined ? {} : { shards: parseShardSelector(shards) }),
   });
 }
 

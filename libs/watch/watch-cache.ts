@@ -5,6 +5,7 @@ import { type ChangeType, EventWindow, type WindowChange, WindowEntry } from './
 import { type History, changesBehind, rewind } from './history.ts';
 import type { Interest } from './interest.ts';
 import { ObjectStore, type StoreSnapshot } from './object-store.ts';
+import { PastState, PastStates, changedSince } from './past-state.ts';
 import { RepairedIntervals } from './repaired-intervals.ts';
 import { Selection } from './selection.ts';
 import { type StateEvent, stateDiff } from './state-diff.ts';
@@ -117,6 +118,7 @@ export class WatchCache {
   /** From this window entry on changes were read one by one, and everything at or below `rv` was held before. */
   #exactFrom: { readonly first: number; readonly rv: ResourceVersion };
   #snapshot: StoreSnapshot | undefined;
+  readonly #pastStates = new PastStates();
   /** Called after a batch or repair has added entries at the end of the window. */
   onEntries: () => void = () => {};
   /** Called before a batch is applied that begins above the watermark, which is thereby proved complete. */
@@ -183,6 +185,29 @@ export class WatchCache {
   /** The objects of `interest` as they are now, in key order; later changes do not disturb it. */
   select(interest: Interest): Selection {
     return new Selection(interest, { schema: this.schema, store: this.#store, snapshot: this.snapshot() });
+  }
+
+  /**
+   * The objects of `interest` as they were at `rv`, or undefined if that is not held: neither change by change nor as
+   * a state that was kept. Costs the changes since then, once while it is among the last few asked for.
+   */
+  at(rv: ResourceVersion, interest: Interest): PastState | undefined {
+    const kept = this.#pastStates.get(rv, interest);
+    if (kept !== undefined) return kept;
+    const whole = this.#isWhole(this.#position) ? this.#watermark : this.#settled;
+    if (rv < this.#exact.rv || rv > whole) return undefined;
+    const before = changedSince(this.#window, rv);
+    return this.#pastStates.keep(new PastState(rv, this.schema, { snapshot: this.snapshot(), before }));
+  }
+
+  /**
+   * The objects of `interest` as they are now, which are proved to be those of `rv`: for `at`, as long as the window
+   * goes back so far.
+   */
+  keep(rv: ResourceVersion, interest: Interest): PastState {
+    const kept = this.#pastStates.get(rv, interest);
+    if (kept !== undefined) return kept;
+    return this.#pastStates.keep(new PastState(rv, this.schema, { snapshot: this.snapshot() }), interest);
   }
 
   /** Applies what is new of `batch`; throws ChainGap, and changes nothing, if it does not continue what is held. */
@@ -405,6 +430,7 @@ export class WatchCache {
   #announce(from: number): void {
     if (this.#window.end === from) return;
     this.#snapshot = undefined;
+    if (this.#pastStates.size > 0) this.#pastStates.trim(this.#exact.rv);
     this.onEntries();
   }
 }

@@ -1,6 +1,21 @@
+import { fnv1a64 } from '@dogwatch/kube/fnv1a64.ts';
 import { describe, expect, test } from 'vitest';
 import { change, interest, pod } from './test-objects.ts';
 import { Lane } from './test-watchers.ts';
+
+const HALVES = [
+  "shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')",
+  "shardRange(object.metadata.uid, '0x8000000000000000', '0x10000000000000000')",
+];
+
+/** The shard of two that objects of this uid are in. */
+function halfOf(uid: string): string {
+  return HALVES[fnv1a64(uid).high < 2 ** 31 ? 0 : 1]!;
+}
+
+function otherHalf(half: string): string {
+  return HALVES.find((shard) => shard !== half)!;
+}
 
 describe('what a watch is sent', () => {
   test('initial events in key order with their own versions, the end bookmark, then what comes', () => {
@@ -42,6 +57,41 @@ describe('what a watch is sent', () => {
     expect(other.wakes.count).toBe(0);
     expect(mine.received()).toEqual(['ADDED a@11', 'ADDED b@12']);
     expect(named.received()).toEqual(['ADDED a@11']);
+  });
+
+  test('watches of shards are found by the ranges of hashes, in groups by what they select', () => {
+    const lane = new Lane({ rv: 10, objects: [] });
+    const { high } = fnv1a64('uid-a');
+    const bounds = ['0x0000000000000000', `0x${high.toString(16).padStart(8, '0')}00000000`, '0x10000000000000000'];
+    const shard = (from: number, to: number): string =>
+      `shardRange(object.metadata.uid, '${bounds[from]}', '${bounds[to]}')`;
+    const without = lane.resume(interest({ shards: shard(0, 1) }), 10);
+    const within = lane.resume(interest({ shards: shard(1, 2) }), 10);
+    const all = lane.resume(interest({ shards: `${shard(1, 2)} || ${shard(0, 1)}` }), 10);
+    const same = lane.resume(interest({ shards: shard(0, 2) }), 10);
+    expect(lane.groups.groupCount).toBe(3);
+    lane.change(change('ADDED', pod('a', 11)), change('MODIFIED', pod('a', 12)), change('DELETED', pod('a', 13)));
+    expect(without.wakes.count).toBe(0);
+    for (const client of [within, all, same]) {
+      expect(client.received()).toEqual(['ADDED a@11', 'MODIFIED a@12', 'DELETED a@13']);
+    }
+  });
+
+  test('a new uid under the same name goes from one shard to another', () => {
+    const lane = new Lane({ rv: 10, objects: [] });
+    const lower = lane.resume(interest({ shards: halfOf('uid-1') }), 10);
+    const upper = lane.resume(interest({ shards: otherHalf(halfOf('uid-1')) }), 10);
+    const other = '6-uid';
+    expect(halfOf(other)).not.toBe(halfOf('uid-1'));
+    lane.change(
+      change('ADDED', pod('a', 11, { uid: 'uid-1' })),
+      change('DELETED', pod('a', 12, { uid: 'uid-1' })),
+      change('ADDED', pod('a', 13, { uid: other })),
+      // Upstream never says so, but if it did, nobody may be left with an object that is gone.
+      change('MODIFIED', pod('a', 14, { uid: 'uid-1' })),
+    );
+    expect(lower.received()).toEqual(['ADDED a@11', 'DELETED a@12', 'ADDED a@14']);
+    expect(upper.received()).toEqual(['ADDED a@13', 'DELETED a@14']);
   });
 
   test('W7: a watch from a version not reached yet hides what comes up to it', () => {

@@ -1,8 +1,8 @@
 import { Attributes } from '@dogwatch/kube/kube-object.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import type { WindowEntry } from './event-window.ts';
+import { GroupIndex } from './group-index.ts';
 import type { Interest } from './interest.ts';
-import { ValueIndex } from './value-index.ts';
 import type { WatchCache } from './watch-cache.ts';
 import { WatchGroup } from './watch-group.ts';
 import { Watcher, type WatcherOptions } from './watcher.ts';
@@ -18,16 +18,17 @@ const LAG_BYTES_MAX = Number.POSITIVE_INFINITY;
 
 /**
  * The watch groups of one lane, indexed so that a change is evaluated only for groups it can concern: those of its
- * object's name, of the value its indexed field has or had, of its namespace, and those that see everything.
+ * object's name, of the value its indexed field has or had, of its namespace, and those that see everything; of those
+ * that see shards of these, the ones whose it is in.
  */
 export class WatchGroups {
   readonly #cache: WatchCache;
   readonly #framesMax: number;
   readonly #lagBytesMax: number;
   readonly #groups = new Map<string, WatchGroup>();
-  readonly #byName = new ValueIndex<WatchGroup>();
-  readonly #byIndexed = new ValueIndex<WatchGroup>();
-  readonly #byNamespace = new ValueIndex<WatchGroup>();
+  readonly #byName = new GroupIndex();
+  readonly #byIndexed = new GroupIndex();
+  readonly #byNamespace = new GroupIndex();
   readonly #touched = new Set<WatchGroup>();
   #watchers = 0;
   /** Window sequence number up to which changes were offered to the groups. */
@@ -148,15 +149,17 @@ export class WatchGroups {
     const { object, previous } = entry;
     const now = new Attributes(schema, object);
     const before = previous === undefined ? undefined : new Attributes(schema, previous);
-    const offerTo = (groups: Iterable<WatchGroup>): void => {
-      for (const group of groups) if (group.offer(sequence, entry, now, before)) this.#touched.add(group);
+    const states = { now, before };
+    const offerTo = (group: WatchGroup): void => {
+      if (group.offer(sequence, entry, now, before)) this.#touched.add(group);
     };
-    offerTo(this.#byName.get(object.name));
-    offerTo(this.#byNamespace.get(''));
-    if (object.namespace !== '') offerTo(this.#byNamespace.get(object.namespace));
+    this.#byName.visit(object.name, states, offerTo);
+    this.#byNamespace.visit('', states, offerTo);
+    if (object.namespace !== '') this.#byNamespace.visit(object.namespace, states, offerTo);
     if (schema.indexedField === undefined) return;
-    offerTo(this.#byIndexed.get(object.indexed));
-    if (previous !== undefined && previous.indexed !== object.indexed) offerTo(this.#byIndexed.get(previous.indexed));
+    this.#byIndexed.visit(object.indexed, states, offerTo);
+    if (previous === undefined || previous.indexed === object.indexed) return;
+    this.#byIndexed.visit(previous.indexed, states, offerTo);
   }
 
   #wakeTouched(): void {
@@ -167,7 +170,7 @@ export class WatchGroups {
   }
 
   /** Each group stands in exactly one index, the most selective it has a value for. */
-  #indexFor(interest: Interest): [ValueIndex<WatchGroup>, string] {
+  #indexFor(interest: Interest): [GroupIndex, string] {
     if (interest.name !== '') return [this.#byName, interest.name];
     const value = interest.indexedValue(this.#cache.schema);
     return value === undefined ? [this.#byNamespace, interest.namespace] : [this.#byIndexed, value];

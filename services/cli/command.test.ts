@@ -8,6 +8,7 @@ import { shardOptions } from '@dogwatch/cluster/shard-config.ts';
 import { statusOptions } from '@dogwatch/cluster/status-config.ts';
 import { version } from '@dogwatch/process/version.ts';
 import { sidecarOptions } from '@dogwatch/sidecar/config.ts';
+import { verifyOptions } from '@dogwatch/verify/verify-config.ts';
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { runCommand } from './command.ts';
 
@@ -34,7 +35,18 @@ describe('help', () => {
     expect([exitCode, err]).toEqual([0, '']);
     expect(out).toMatch(/^dogwatch \d[^]*Usage: dogwatch COMMAND/);
     const listed = [...out.matchAll(/^ {2}([a-z]+) /gm)].map(([, name]) => name);
-    expect(listed).toEqual(['sidecar', 'ingest', 'shard', 'fanout', 'cluster', 'status', 'config', 'version', 'help']);
+    expect(listed).toEqual([
+      'sidecar',
+      'ingest',
+      'shard',
+      'fanout',
+      'cluster',
+      'status',
+      'verify',
+      'config',
+      'version',
+      'help',
+    ]);
   });
 
   test.each([[['help', 'sidecar']], [['sidecar', '--help']], [['sidecar', '--secure-port=1', '-h']]])(
@@ -53,6 +65,7 @@ describe('help', () => {
     [['fanout', '--help'], fanoutOptions],
     [['cluster', 'up', '--help'], localOptions],
     [['help', 'status'], statusOptions],
+    [['help', 'verify'], verifyOptions],
   ])('%j lists every option', async (argv, table) => {
     const { exitCode, out } = await run(argv);
     expect(exitCode).toBe(0);

@@ -13,7 +13,7 @@ ${Object.entries(COMMANDS)
   .map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}\n`)
   .join('')}  help      Show this, or with the name of a command its options
 
-Exit codes: 0 well, 1 failure, 2 bad input.
+Exit codes: 0 well, 1 failure, 2 bad input; of verify 3, differences found.
 `;
 
 const HELP_FLAGS: ReadonlySet<string> = new Set(['--help', '-h']);

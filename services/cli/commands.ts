@@ -10,6 +10,7 @@ import { checkFiles, loadConfig } from '@dogwatch/process/load-config.ts';
 import type { Environment, OptionTable } from '@dogwatch/process/options.ts';
 import { version } from '@dogwatch/process/version.ts';
 import { checkSidecarConfig, sidecarOptions } from '@dogwatch/sidecar/config.ts';
+import { checkVerifyConfig, verifyOptions } from '@dogwatch/verify/verify-config.ts';
 import { VerboseFailure } from './failure.ts';
 
 /** What a command reads and writes besides its arguments. */
@@ -44,7 +45,7 @@ const TABLES = {
 
 /** The environment may hold options of other commands: somebody exports DOGWATCH_NATS_SERVERS for all of them. */
 const foreign: ReadonlySet<string> = new Set(
-  [...Object.values(TABLES), statusOptions, localOptions].flatMap((table) => Object.keys(table)),
+  [...Object.values(TABLES), statusOptions, localOptions, verifyOptions].flatMap((table) => Object.keys(table)),
 );
 
 interface Configured<Table extends OptionTable, Config extends { readonly v: number }> {
@@ -181,6 +182,25 @@ const status = configured({
   },
 });
 
+const verify = configured({
+  usage: 'verify --kubeconfig FILE --url URL',
+  summary: 'Compare the answers of a dogwatch with those of kube-apiserver',
+  about: `Sends random requests to both, byte for byte the same, and compares status, headers, bodies and watch events.
+It only reads unless --write is given. Each difference comes with what repeats it; exit code 3 means there are
+some. Of Secrets and credentials nothing is shown.
+
+  dogwatch verify --kubeconfig ~/.kube/config --url https://127.0.0.1:6443 --certificate-authority ca.crt
+`,
+  table: verifyOptions,
+  check: checkVerifyConfig,
+  async run(config, { env, out, err }) {
+    const signal = onSignals();
+    const { runVerify } = await import('@dogwatch/verify/verify.ts');
+    const progress = process.stderr.isTTY ? err : undefined;
+    await runVerify(config, { env, signal, out, progress });
+  },
+});
+
 const config: Command = {
   summary: 'With "view": show the value and the source of every option of a command',
   help: `Usage: dogwatch config view [${Object.keys(TABLES).join('|')}] [OPTION...]\n\nWithout a name: sidecar.\n\n${SOURCES}`,
@@ -206,6 +226,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   fanout,
   cluster,
   status,
+  verify,
   config,
   version: {
     summary: 'Show the version',

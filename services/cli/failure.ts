@@ -1,8 +1,12 @@
 import { ConfigError } from '@dogwatch/process/config.ts';
+import { DifferencesFound } from '@dogwatch/verify/verify-error.ts';
 import { redactText } from '@dogwatch/process/redact.ts';
 
-/** How a run ended: 0 well, 1 with a failure, 2 before it began, because of what the operator typed. */
-export type ExitCode = 0 | 1 | 2;
+/**
+ * How a run ended: 0 well, 1 with a failure, 2 before it began, because of what the operator typed, 3 with differences
+ * that it was to find.
+ */
+export type ExitCode = 0 | 1 | 2 | 3;
 
 /** Wraps an error of which the operator wants to see the stack and the causes. */
 export class VerboseFailure {
@@ -25,7 +29,12 @@ export function describeFailure(failure: unknown): { text: string; exitCode: Exi
     return { text: redactText(`dogwatch: internal error, please report it: ${stackOf(error)}\n`), exitCode: 1 };
   }
   const text = verbose ? stackOf(error) : foreseen.message.replaceAll('\n', ' ');
-  return { text: redactText(`dogwatch: ${text}\n`), exitCode: foreseen instanceof ConfigError ? 2 : 1 };
+  return { text: redactText(`dogwatch: ${text}\n`), exitCode: exitCodeOf(foreseen) };
+}
+
+function exitCodeOf(foreseen: Error): ExitCode {
+  if (foreseen instanceof ConfigError) return 2;
+  return foreseen instanceof DifferencesFound ? 3 : 1;
 }
 
 /**

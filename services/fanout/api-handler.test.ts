@@ -3,11 +3,13 @@ import { createLogger } from '@dogwatch/process/log.ts';
 import { parseApiRequest } from '@dogwatch/kube/api-request.ts';
 import { forbidden, serviceUnavailable, StatusError } from '@dogwatch/kube/status.ts';
 import type { Discovery } from '@dogwatch/upstream/discovery.ts';
+import { pod } from '@dogwatch/watch/test-objects.ts';
 import { expect, test } from 'vitest';
 import { ApiHandler, type ApiHandlerDependencies } from './api-handler.ts';
 import { ReviewUnavailable } from './reviewer.ts';
 import type { Rights } from './rights.ts';
 import { TestExchange } from './test-exchange.ts';
+import { TestLaneView } from './test-lane-view.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { Caller } from './user.ts';
 import { Watches } from './watches.ts';
@@ -18,7 +20,7 @@ const caller: Caller = {
   credential: { kind: 'bearer', token: 't' },
 };
 
-function started(change: { rights?: Partial<Rights>; acquire?: () => never }) {
+function started(change: { rights?: Partial<Rights>; acquire?: () => Promise<unknown>; info?: object }) {
   const lines: string[] = [];
   const log = createLogger({ level: 'info', pretty: false, destination: { write: (line) => lines.push(line) } });
   const forwarded: string[] = [];
@@ -28,11 +30,13 @@ function started(change: { rights?: Partial<Rights>; acquire?: () => never }) {
     mayRead: () => Promise.resolve({ allowed: true }),
     ...change.rights,
   };
-  const info = { watchable: true, local: true, namespaced: true, custom: false };
+  const info = { watchable: true, local: true, namespaced: true, custom: false, ...change.info };
+  const doubted: boolean[] = [];
+  const discovery = { lookup: () => Promise.resolve(info), doubt: () => doubted.push(true) };
   const handler = new ApiHandler({
-    discovery: { lookup: () => Promise.resolve(info) } as unknown as Discovery,
+    discovery: discovery as unknown as Discovery,
     rights,
-    lanes: { acquire: async () => change.acquire?.() } as unknown as ApiHandlerDependencies['lanes'],
+    lanes: { acquire: async () => await change.acquire?.() } as unknown as ApiHandlerDependencies['lanes'],
     proxy: {
       proxy: (exchange) => forwarded.push(exchange.url),
       upgrade: () => expect.fail('not part of this test'),
@@ -42,9 +46,10 @@ function started(change: { rights?: Partial<Rights>; acquire?: () => never }) {
       { bookmarkIntervalMs: 1, reauthorizeIntervalMs: 1, drainMs: 0 },
     ),
     forwardBucket: new TokenBucket({ perSecond: 1, burst: 1, now: () => 0 }),
+    clock: systemClock,
     log,
   });
-  return { handler, lines, forwarded };
+  return { handler, lines, forwarded, doubted };
 }
 
 test('what dogwatch may not read is passed on, and asked for once, not with every request', async () => {
@@ -74,4 +79,62 @@ test('a review that upstream refuses dogwatch is told the operator, with what to
   await handler.onRequest(exchange);
   expect(exchange.status).toBe(503);
   expect(lines).toEqual([expect.stringContaining('system:auth-delegator')]);
+});
+
+test('L23: a page is asked of upstream while the lane is cold, and the lane is opened for whoever comes later', async () => {
+  const opened = Promise.withResolvers<unknown>();
+  const { handler, forwarded } = started({ acquire: () => opened.promise });
+  await handler.onRequest(new TestExchange('/api/v1/secrets?limit=5'));
+  expect(forwarded).toHaveLength(1);
+  const view = new TestLaneView(10, [pod('a', 3)]);
+  opened.resolve(view.acquired());
+  await new Promise(setImmediate);
+  expect(view.released).toBe(1);
+  const exchange = new TestExchange('/api/v1/secrets?limit=5');
+  await handler.onRequest(exchange);
+  expect([forwarded.length, exchange.status]).toEqual([1, 200]);
+});
+
+test('L23, G11: everything else waits for the lane', async () => {
+  const opened = Promise.withResolvers<unknown>();
+  const { handler, forwarded } = started({ acquire: () => opened.promise });
+  const exchanges = ['', '?resourceVersion=0&limit=5', '?limit=5&labelSelector=a'].map(
+    (query) => new TestExchange(`/api/v1/secrets${query}`),
+  );
+  const answered = exchanges.map((exchange) => handler.onRequest(exchange));
+  await new Promise(setImmediate);
+  expect([forwarded.length, exchanges.some(({ started: any }) => any)]).toEqual([0, false]);
+  opened.resolve(new TestLaneView(10).acquired());
+  await Promise.all(answered);
+  expect(exchanges.map(({ status }) => status)).toEqual([200, 200, 200]);
+});
+
+test('L22: a lane that does not open in the time a request has is a 504', async () => {
+  const { handler, forwarded } = started({ acquire: () => Promise.withResolvers<unknown>().promise });
+  const exchange = new TestExchange('/api/v1/secrets?timeout=1ms');
+  const done = Promise.withResolvers<void>();
+  exchange.respond = (status) => {
+    exchange.status = status;
+    done.resolve();
+  };
+  void handler.onRequest(exchange);
+  await done.promise;
+  expect([exchange.status, forwarded.length]).toEqual([504, 0]);
+});
+
+test.each([
+  ['W19: a custom resource of another scope than discovery told is for upstream, and discovery is asked again', false],
+  ['a custom resource of the scope that discovery told is served', true],
+])('%s', async (_, namespaced) => {
+  let released = 0;
+  const view = new TestLaneView(10, [pod('a', 5)]);
+  const at = started({
+    info: { custom: true, namespaced },
+    acquire: () => Promise.resolve({ view, release: () => released++ }),
+  });
+  const exchange = new TestExchange('/apis/example.com/v1/widgets?resourceVersion=0');
+  await at.handler.onRequest(exchange);
+  expect(at.forwarded).toHaveLength(namespaced ? 0 : 1);
+  expect(at.doubted).toHaveLength(namespaced ? 0 : 1);
+  expect(released).toBe(1);
 });

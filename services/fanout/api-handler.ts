@@ -1,6 +1,8 @@
+import { setImmediate } from 'node:timers/promises';
 import { type ApiRequest, parseApiRequest } from '@dogwatch/kube/api-request.ts';
 import { laneKey } from '@dogwatch/kube/lane.ts';
 import { StatusError, forbidden } from '@dogwatch/kube/status.ts';
+import type { Clock } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import type { Discovery } from '@dogwatch/upstream/discovery.ts';
 import type { LaneSource } from '@dogwatch/watch/lane-view.ts';
@@ -8,8 +10,10 @@ import { answerStatus, answerUpgrade } from './answer.ts';
 import type { Exchange, UpgradeExchange } from './exchange.ts';
 import { type GetPlan, type ListPlan, type WatchPlan, planOf } from './plan.ts';
 import { ExpiringCache } from './expiring-cache.ts';
+import { hasScopeOf } from './lane-answer.ts';
 import { FailureLog } from './proxy-failure.ts';
-import { answerGet, answerList } from './read-handler.ts';
+import { type ReadContext, type ReadOutcome, answerGet, answerList } from './read-handler.ts';
+import { RequestDeadline } from './request-deadline.ts';
 import type { Rights } from './rights.ts';
 import type { ReverseProxy } from './reverse-proxy.ts';
 import type { TokenBucket } from './token-bucket.ts';
@@ -24,8 +28,11 @@ export interface ApiHandlerDependencies {
   readonly proxy: ReverseProxy;
   readonly watches: Watches;
   readonly forwardBucket: TokenBucket;
+  readonly clock: Clock;
   readonly log: Log;
 }
+
+type AcquiredLane = Awaited<ReturnType<LaneSource['acquire']>>;
 
 /** How long a resource that dogwatch may not read, or that is not there (yet), is left to upstream unasked. */
 const UNREADABLE_MS = 10_000;
@@ -35,6 +42,8 @@ const UNREADABLE_MS = 10_000;
  * upstream. The order of checks is upstream's: who is it, may they, then everything else.
  */
 export class ApiHandler {
+  /** Requests so far, by who answered them; `refused`: by dogwatch itself, or told to come again. */
+  readonly answers = { served: 0, forwarded: 0, refused: 0 };
   readonly #deps: ApiHandlerDependencies;
   readonly #failures: FailureLog;
   readonly #unreadable = new ExpiringCache<true>({
@@ -57,6 +66,7 @@ export class ApiHandler {
         exchange.abort();
       } else if (error instanceof StatusError) {
         this.#failures.record(error, exchange.method);
+        this.answers.refused += 1;
         answerStatus(exchange, error.status);
       } else {
         throw error;
@@ -93,12 +103,9 @@ export class ApiHandler {
       case 'watch':
         return await this.#watch(exchange, request, plan, caller);
       case 'list':
-        return await this.#read(exchange, plan, async (view) => await answerList(exchange, plan, view));
+        return await this.#read(exchange, plan, (context) => answerList(exchange, plan, context));
       case 'get':
-        return await this.#read(exchange, plan, async (view) => {
-          await answerGet(exchange, plan, view);
-          return 'done';
-        });
+        return await this.#read(exchange, plan, (context) => answerGet(exchange, plan, context));
     }
   }
 
@@ -108,44 +115,59 @@ export class ApiHandler {
   }
 
   async #watch(exchange: Exchange, request: ApiRequest, plan: WatchPlan, caller: Caller): Promise<void> {
-    const { watches, forwardBucket } = this.#deps;
+    const { watches, forwardBucket, clock } = this.#deps;
     const lane = await this.#acquire(plan);
     if (lane === undefined) return this.#forward(exchange);
     const laneWatches = watches.of(lane);
     const letGo = laneWatches.hold();
     let outcome;
     try {
-      outcome = await openWatch(exchange, plan, { watches: laneWatches, forwardBucket });
+      outcome = await openWatch(exchange, plan, { watches: laneWatches, forwardBucket, clock });
     } finally {
       letGo();
     }
     if (outcome.kind === 'forward') return this.#forward(exchange);
+    this.answers.served += 1;
     if (outcome.kind === 'open') watches.opened(outcome.stream, laneWatches, { plan, request, user: caller.user });
   }
 
   async #read(
     exchange: Exchange,
     plan: ListPlan | GetPlan,
-    answer: (view: Awaited<ReturnType<LaneSource['acquire']>>['view']) => Promise<'done' | 'forward'>,
+    answer: (context: ReadContext) => Promise<ReadOutcome>,
   ): Promise<void> {
-    const lane = await this.#acquire(plan);
-    if (lane === undefined) return this.#forward(exchange);
+    const { clock } = this.#deps;
+    const deadline = new RequestDeadline(exchange, clock, plan.timeoutSeconds);
+    let outcome: ReadOutcome = 'forward';
     try {
-      if ((await answer(lane.view)) === 'forward') return await this.#forward(exchange);
-    } finally {
-      lane.release();
+      const lane = await (isForStoreWhileCold(plan) ? this.#acquireIfOpen(plan) : this.#acquire(plan));
+      try {
+        if (lane !== undefined) outcome = await answer({ view: lane.view, clock, deadline });
+      } finally {
+        lane?.release();
+      }
+    } catch (error) {
+      if (deadline.passed) return;
+      throw error;
     }
+    if (outcome === 'done') this.answers.served += 1;
+    if (outcome === 'done' || deadline.passed) return;
+    deadline.cancel();
+    await this.#forward(exchange);
   }
 
   /** Undefined where dogwatch itself may not read the resource: then only upstream can serve it. */
-  async #acquire({
-    lane,
-    interest,
-  }: Pick<WatchPlan, 'lane' | 'interest'>): Promise<Awaited<ReturnType<LaneSource['acquire']>> | undefined> {
+  async #acquire({ lane, interest }: Pick<WatchPlan, 'lane' | 'interest'>): Promise<AcquiredLane | undefined> {
+    const { discovery, lanes } = this.#deps;
     const key = laneKey(lane);
     if (this.#unreadable.get(key) === true) return undefined;
     try {
-      return await this.#deps.lanes.acquire(lane, interest);
+      const info = await discovery.lookup(lane);
+      const acquired = await lanes.acquire(lane, interest);
+      if (info === undefined || hasScopeOf(acquired.view, info)) return acquired;
+      acquired.release();
+      discovery.doubt();
+      return undefined;
     } catch (error) {
       const code = error instanceof StatusError ? (error.status.code ?? 500) : 0;
       if (code < 400 || code >= 500 || code === 429) throw error;
@@ -155,8 +177,27 @@ export class ApiHandler {
     }
   }
 
+  /** Undefined also where the lane is not open yet: it is opened for those who come later. */
+  async #acquireIfOpen(plan: ListPlan): Promise<AcquiredLane | undefined> {
+    const opening = this.#acquire(plan);
+    const cold = Symbol('cold');
+    const lane = await Promise.race([opening, setImmediate(cold)]);
+    if (lane !== cold) return lane;
+    opening.then(
+      (opened) => opened?.release(),
+      (error: unknown) => this.#deps.log.debug({ lane: laneKey(plan.lane), err: error }, 'lane did not open'),
+    );
+    return undefined;
+  }
+
   async #forward(exchange: Exchange): Promise<void> {
     const { rights, proxy } = this.#deps;
+    this.answers.forwarded += 1;
     proxy.proxy(exchange, await rights.callerToForward(exchange));
   }
+}
+
+/** Row L23: what upstream reads from its store while its cache is not ready, and everything else waits for that. */
+function isForStoreWhileCold(plan: ListPlan | GetPlan): plan is ListPlan {
+  return plan.kind === 'list' && plan.range.limit < Number.POSITIVE_INFINITY && plan.interest.selectsWholeScope;
 }

@@ -1,12 +1,21 @@
 import { apiVersionOf } from '@dogwatch/kube/group-resource.ts';
 import type { Metrics } from '@dogwatch/process/metrics.ts';
+import type { ApiHandler } from './api-handler.ts';
 import type { HttpServer } from './http-server.ts';
 import type { Watches } from './watches.ts';
 
 export function registerFanoutMetrics(
   metrics: Metrics,
-  { watches, server }: { watches: Watches; server: HttpServer },
+  { watches, server, handler }: { watches: Watches; server: HttpServer; handler: ApiHandler },
 ): void {
+  metrics.counter({
+    name: 'requests_total',
+    help: 'Requests by who answered them: served from a cache, forwarded to kube-apiserver, refused by dogwatch itself',
+    labels: ['answer'],
+    collect: (family) => {
+      for (const [answer, count] of Object.entries(handler.answers)) family.labels({ answer }).value = count;
+    },
+  });
   metrics.gauge({
     name: 'watches',
     help: 'Open watches of clients',
@@ -15,7 +24,7 @@ export function registerFanoutMetrics(
       for (const { view, size } of watches) {
         const { lane } = view;
         const labels = { group_version: apiVersionOf(lane), resource: lane.resource, encoding: lane.encoding };
-        family.labels({ ...labels, view: lane.view }).value = size;
+        family.labels({ ...labels, view: lane.view }).value += size; // a keyed lane is watched in several scopes
       }
     },
   });

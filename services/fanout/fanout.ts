@@ -55,7 +55,7 @@ export async function createFanout(deps: FanoutDependencies, config: FanoutConfi
   const watches = new Watches({ clock, log, rights, random }, config);
   const proxy = createReverseProxy({ upstream, log });
   const forwardBucket = new TokenBucket({ ...FORWARDED_WATCHES, now: () => clock.now() });
-  const handler = new ApiHandler({ discovery, rights, lanes, proxy, watches, forwardBucket, log });
+  const handler = new ApiHandler({ discovery, rights, lanes, proxy, watches, forwardBucket, clock, log });
   const server = createHttpServer({
     tls: { ...config.certificate, requestClientCertificate: config.clientCaFile !== undefined },
     address: config.address,
@@ -66,7 +66,7 @@ export async function createFanout(deps: FanoutDependencies, config: FanoutConfi
     clock,
     log,
   });
-  registerFanoutMetrics(metrics, { watches, server });
+  registerFanoutMetrics(metrics, { watches, server, handler });
   return {
     listening: server.listening,
     status: () => ({ watches: watches.size, connections: server.connectionCount }),

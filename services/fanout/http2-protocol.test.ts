@@ -54,8 +54,8 @@ describe('HTTP/2', () => {
   });
 
   test.each([
-    ['401', 401, {}],
-    ['Connection: close', 200, { connection: 'close' }],
+    ['G4: 401', 401, {}],
+    ['H9: Connection: close', 200, { connection: 'close' }],
   ])('%s is the last answer of its connection', async (_name, status, headers) => {
     const server = await start({ onRequest: (exchange) => exchange.respond(status, headers, 'x') });
     const session = server.http2();

@@ -1,3 +1,6 @@
+import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
+import { type StatusBody, tooOldForStore, tooOldToWatch } from '@dogwatch/kube/status.ts';
+import type { ResourceInfo } from '@dogwatch/upstream/discovery.ts';
 import type { Interest } from '@dogwatch/watch/interest.ts';
 import type { LaneView } from '@dogwatch/watch/lane-view.ts';
 import { answerHeaders } from './answer.ts';
@@ -6,6 +9,22 @@ import type { Exchange, ResponseHeaders } from './exchange.ts';
 /** True if every field the interest selects by can be evaluated here; other labels are upstream's to answer. */
 export function isSelectable({ facts }: LaneView, { fields }: Interest): boolean {
   return fields.requirements.every(({ field }) => facts.schema.fields.has(field));
+}
+
+/**
+ * False if a custom resource was deleted and made again with another scope since discovery was read, by which the
+ * request was understood (protocol row W19).
+ */
+export function hasScopeOf({ facts }: LaneView, { custom, namespaced }: ResourceInfo): boolean {
+  return !custom || facts.schema.fields.has('metadata.namespace') === namespaced;
+}
+
+/**
+ * That a watch cannot go on from `rv`, for everything before `oldest` is forgotten, in upstream's words: it keeps no
+ * watch cache of Events (protocol rows W8, W9).
+ */
+export function tooOld({ lane }: LaneView, rv: ResourceVersion, oldest: ResourceVersion): StatusBody {
+  return lane.resource === 'events' ? tooOldForStore() : tooOldToWatch(String(rv), oldest);
 }
 
 /** Headers of an answer made from a lane, with the warnings upstream gives for its resource (protocol row H4). */

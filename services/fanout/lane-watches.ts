@@ -1,11 +1,12 @@
 import { frameBookmark } from '@dogwatch/kube/event-framer.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
-import { type StatusBody, tooOldToWatch } from '@dogwatch/kube/status.ts';
+import type { StatusBody } from '@dogwatch/kube/status.ts';
 import type { Interest } from '@dogwatch/watch/interest.ts';
 import type { LaneEnd, LaneView } from '@dogwatch/watch/lane-view.ts';
 import type { WatchCache } from '@dogwatch/watch/watch-cache.ts';
 import { WatchGroups } from '@dogwatch/watch/watch-groups.ts';
 import type { WatchStart } from '@dogwatch/watch/watcher.ts';
+import { tooOld } from './lane-answer.ts';
 import type { Pumps } from './pumps.ts';
 import type { WatchEndReason, WatchStream } from './watch-stream.ts';
 
@@ -127,6 +128,6 @@ export class LaneWatches {
       this.#over = true;
       return this.closeAll('lane-ended');
     }
-    this.closeAll('expired', ({ watcher }) => tooOldToWatch(String(watcher?.sent ?? 0), this.#cache.watermark));
+    this.closeAll('expired', ({ watcher }) => tooOld(this.view, watcher?.sent ?? 0, this.#cache.watermark));
   }
 }

@@ -70,13 +70,88 @@ describe('watch', () => {
 });
 
 describe('list and get', () => {
-  test('L2: "0" is served from what is held, whatever the limit', () => {
-    expect(plan('/api/v1/pods?resourceVersion=0&limit=5')).toMatchObject({ kind: 'list', freshness: { kind: 'any' } });
+  const range = (query: string, options: Parameters<typeof plan>[1] = {}, path = '/api/v1/pods') => {
+    const found = plan(`${path}?${query}`, options);
+    return found.kind === 'list' ? found.range : found.kind;
+  };
+  const all = { start: undefined, limit: Number.POSITIVE_INFINITY };
+  const EVENTS = '/api/v1/events';
+  const token = (text: string): string => Buffer.from(text).toString('base64url');
+  const NEXT = token('{"v":"meta.k8s.io/v1","rv":7,"start":"/a/x\\u0000"}');
+  const LATEST = token('{"v":"meta.k8s.io/v1","rv":-1,"start":"a/x\\u0000"}');
+
+  test('L1: the newest state, whole or its first page', () => {
+    expect(range('')).toEqual({ state: { kind: 'fresh' }, ...all });
+    expect(range('limit=5')).toEqual({ state: { kind: 'fresh' }, start: undefined, limit: 5 });
+    expect(range('limit=-5')).toEqual({ state: { kind: 'fresh' }, ...all });
   });
 
-  test('L3: not older than a version', () => {
-    expect(plan('/api/v1/pods?resourceVersion=7')).toMatchObject({ freshness: { kind: 'not-older-than', rv: 7 } });
-    expect(plan('/api/v1/pods?resourceVersion=7&resourceVersionMatch=NotOlderThan').kind).toBe('list');
+  test('L2: "0" is served from what is held, whatever the limit', () => {
+    expect(range('resourceVersion=0&limit=5')).toEqual({ state: { kind: 'any' }, ...all });
+  });
+
+  test('L3: not older than a version; a limit counts where that is said', () => {
+    const state = { kind: 'not-older-than', rv: 7 };
+    expect(range('resourceVersion=7')).toEqual({ state, ...all });
+    expect(range('resourceVersion=7&resourceVersionMatch=NotOlderThan')).toEqual({ state, ...all });
+    expect(range('resourceVersion=7&resourceVersionMatch=NotOlderThan&limit=5')).toEqual({ state, ...all, limit: 5 });
+  });
+
+  test('L4, L5: a version', () => {
+    const state = { kind: 'exact', rv: 7 };
+    expect(range('resourceVersion=7&limit=5')).toEqual({ state, ...all, limit: 5 });
+    expect(range('resourceVersion=7&resourceVersionMatch=Exact')).toEqual({ state, ...all });
+  });
+
+  test('L12, L13: the page behind a token', () => {
+    expect(range(`limit=5&continue=${NEXT}`)).toEqual({ state: { kind: 'exact', rv: 7 }, start: 'a/x\0', limit: 5 });
+    expect(range(`continue=${LATEST}`)).toEqual({ state: { kind: 'fresh' }, start: 'a/x\0', limit: Infinity });
+  });
+
+  test('L17: of one key upstream reads versions from its store', () => {
+    const one = 'fieldSelector=metadata.name%3Dx';
+    const path = '/api/v1/namespaces/a/pods';
+    expect(range(`${one}&limit=5`, {}, path)).toMatchObject({ state: { kind: 'fresh' }, limit: 5 });
+    expect(range(`${one}&resourceVersion=7&limit=5`, {}, path)).toBe('forward');
+    expect(range(`${one}&resourceVersion=7&resourceVersionMatch=Exact`, {}, path)).toBe('forward');
+    expect(range(`${one}&resourceVersion=7&limit=5`)).toMatchObject({ state: { kind: 'exact' } });
+    expect(range(`${one}&resourceVersion=7&limit=5`, { info: { ...POD, namespaced: false } })).toBe('forward');
+  });
+
+  test('Events have no cache upstream: what it reads of them is always the newest state', () => {
+    expect(range('resourceVersion=0', {}, EVENTS)).toEqual({ state: { kind: 'any' }, ...all });
+    expect(range('resourceVersion=0&limit=5', {}, EVENTS)).toMatchObject({ state: { kind: 'fresh' }, limit: 5 });
+    expect(range('resourceVersion=7', {}, EVENTS)).toMatchObject({ state: { kind: 'not-older-than' } });
+    expect(range('resourceVersion=7&resourceVersionMatch=NotOlderThan&limit=5', {}, EVENTS)).toBe('forward');
+  });
+
+  test('pages that follow from what only upstream has are its own', () => {
+    expect(range('fieldSelector=metadata.namespace%3Da&limit=5')).toBe('forward');
+    expect(range(`fieldSelector=metadata.namespace%3Da&continue=${NEXT}`)).toBe('forward');
+    expect(range('fieldSelector=metadata.namespace%3Da')).toMatchObject(all);
+    expect(range('fieldSelector=metadata.namespace%3Da&limit=5', {}, '/api/v1/namespaces/a/pods')).toMatchObject({
+      limit: 5,
+    });
+    expect(range('fieldSelector=spec.host%3Dn1&limit=5')).toBe('forward');
+    // Beyond the first of the newest state, upstream's say more than its index (L14).
+    const node = 'fieldSelector=spec.nodeName%3Dn1';
+    expect(range(`${node}&limit=5`)).toMatchObject({ limit: 5 });
+    expect(range(`${node}&limit=5&resourceVersion=7`)).toBe('forward');
+    expect(range(`${node}&limit=5&continue=${NEXT}`)).toBe('forward');
+    expect(range(`${node}&continue=${NEXT}`)).toMatchObject({ state: { kind: 'exact' } });
+    const one = 'fieldSelector=metadata.name%3Dx';
+    expect(range(`${one}&limit=5&continue=${NEXT}`, {}, '/api/v1/namespaces/a/pods')).toBe('forward');
+    const slices = '/apis/resource.k8s.io/v1/resourceslices';
+    expect(range('fieldSelector=spec.nodeName%3Dn1&limit=5', { info: { ...POD, namespaced: false } }, slices)).toBe(
+      'forward',
+    );
+  });
+
+  test('L22: an answer may take as long as its request says, and a minute at most', () => {
+    expect(plan('/api/v1/pods')).toMatchObject({ timeoutSeconds: 60 });
+    expect(plan('/api/v1/pods?timeout=500ms')).toMatchObject({ timeoutSeconds: 0.5 });
+    expect(plan('/api/v1/pods?timeout=0s')).toMatchObject({ timeoutSeconds: 60 });
+    expect(plan('/api/v1/pods?timeoutSeconds=1')).toMatchObject({ timeoutSeconds: 60 });
   });
 
   test('O2, O3: a GET of one object', () => {
@@ -118,21 +193,35 @@ describe('encodings', () => {
     expect(plan('/api/v1/pods?watch=1', { accept }).kind).toBe('forward');
   });
 
-  test('N4: what is to be indented is upstream’s, but for watches', () => {
-    expect(plan('/api/v1/pods?resourceVersion=0', { userAgent: 'curl/8' }).kind).toBe('forward');
+  test('N4: JSON is indented for whom asks or is a person, but never in a watch', () => {
+    const metadata = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
+    expect(plan('/api/v1/pods?resourceVersion=0')).toMatchObject({ pretty: false });
+    expect(plan('/api/v1/pods?resourceVersion=0', { userAgent: 'curl/8' })).toMatchObject({ pretty: true });
+    expect(plan('/api/v1/pods?pretty=1', { accept: metadata })).toMatchObject({ pretty: true });
+    expect(plan('/api/v1/pods?pretty=0', { userAgent: 'curl/8' })).toMatchObject({ pretty: false });
+    expect(plan('/api/v1/pods', { accept: 'application/json;pretty=1' })).toMatchObject({ pretty: true });
+    const protobuf = { accept: 'application/vnd.kubernetes.protobuf', userAgent: 'curl/8' };
+    expect(plan('/api/v1/pods', protobuf)).toMatchObject({ pretty: false });
+    expect(plan('/api/v1/namespaces/a/pods/x?resourceVersion=0&pretty=1')).toMatchObject({ kind: 'get', pretty: true });
     expect(plan('/api/v1/pods?watch=1', { userAgent: 'curl/8' }).kind).toBe('watch');
-    expect(plan('/api/v1/pods?resourceVersion=0&pretty=1').kind).toBe('forward');
+  });
+
+  test('a part, by its shards, is an interest of its own; what is no selector of them is for upstream', () => {
+    const shards = "shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')";
+    expect(plan(`/api/v1/pods?shardSelector=${encodeURIComponent(shards)}`)).toMatchObject({
+      kind: 'list',
+      interest: { shards: {} },
+    });
+    expect(plan('/api/v1/pods?shardSelector=x').kind).toBe('forward');
   });
 });
 
 describe('everything else is upstream’s', () => {
   test.each([
-    // Consistent, exact and paged lists; consistent GETs (L1, L4, L5, L8, O1).
-    '/api/v1/pods',
-    '/api/v1/pods?resourceVersion=7&limit=5',
-    '/api/v1/pods?resourceVersion=7&resourceVersionMatch=Exact',
-    '/api/v1/pods?resourceVersion=7&resourceVersionMatch=NotOlderThan&limit=5',
+    // Tokens that are none, or with a version (L7, L8); consistent GETs (O1).
     '/api/v1/pods?continue=x',
+    '/api/v1/pods?continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJhXHUwMDAwIn0&resourceVersion=0',
+    '/api/v1/pods?continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJhXHUwMDAwIn0&resourceVersion=7',
     '/api/v1/namespaces/a/pods/x',
     // What upstream refuses, in its own words (G1, G3, L6, L7, L9, L18, L22, O4, W1, W3).
     '/api/v1/pods?watch=true&sendInitialEvents=true',

@@ -10,24 +10,26 @@ import {
   validateListOptions,
   wantsWatch,
 } from '@dogwatch/kube/list-options.ts';
-import { type ResourceVersion, parseResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import { nameSelector, parseLabelSelector } from '@dogwatch/kube/selector.ts';
+import { type ShardSelector, parseShardSelector } from '@dogwatch/kube/shard-selector.ts';
+import { ShardSelectorError } from '@dogwatch/kube/shard-selector-grammar.ts';
 import { StatusError } from '@dogwatch/kube/status.ts';
 import type { ResourceInfo } from '@dogwatch/upstream/discovery.ts';
 import { Interest } from '@dogwatch/watch/interest.ts';
-
-/** How old the state may be that an answer is made of. */
-export type Freshness =
-  /** Not older than the request: resourceVersion "". */
-  | { readonly kind: 'fresh' }
-  /** Whatever is held: resourceVersion "0". */
-  | { readonly kind: 'any' }
-  | { readonly kind: 'not-older-than'; readonly rv: ResourceVersion };
+import { type Freshness, freshnessOf } from './freshness.ts';
+import { type ListRange, listRange } from './list-range.ts';
 
 interface Common {
   readonly lane: Lane;
   readonly interest: Interest;
   readonly contentType: string;
+}
+
+interface ReadPlan extends Common {
+  /** The body is to be indented (row N4). */
+  readonly pretty: boolean;
+  /** After so many seconds an answer is too late (rows L22, G12). */
+  readonly timeoutSeconds: number;
 }
 
 export interface WatchPlan extends Common {
@@ -41,12 +43,12 @@ export interface WatchPlan extends Common {
   readonly timeoutSeconds: number | undefined;
 }
 
-export interface ListPlan extends Common {
+export interface ListPlan extends ReadPlan {
   readonly kind: 'list';
-  readonly freshness: Freshness;
+  readonly range: ListRange;
 }
 
-export interface GetPlan extends Common {
+export interface GetPlan extends ReadPlan {
   readonly kind: 'get';
   readonly freshness: Freshness;
 }
@@ -56,77 +58,76 @@ export type Plan = WatchPlan | ListPlan | GetPlan | { readonly kind: 'forward' }
 
 const FORWARD: Plan = { kind: 'forward' };
 
+interface Headers {
+  readonly accept: string | undefined;
+  readonly userAgent: string | undefined;
+}
+
 /**
  * Decides what becomes of a request, from what it says alone. Whatever upstream would refuse is forwarded: upstream
  * refuses it in its own words and its own order of checks (protocol section 1.1), having asked for rights first.
  */
-export function planOf(
-  request: ApiRequest,
-  headers: { readonly accept: string | undefined; readonly userAgent: string | undefined },
-  info: ResourceInfo | undefined,
-): Plan {
+export function planOf(request: ApiRequest, headers: Headers, info: ResourceInfo | undefined): Plan {
   if (!request.cacheable || info === undefined || !info.watchable || !info.local) return FORWARD;
   // A namespaced path of a cluster-scoped resource, or the other way round, is a 404 upstream (CVE-2019-11247).
   if (request.namespace !== '' && !info.namespaced && request.resource !== 'namespaces') return FORWARD;
   try {
     return planServed(request, headers, info);
   } catch (error) {
-    if (error instanceof StatusError) return FORWARD;
+    if (error instanceof StatusError || error instanceof ShardSelectorError) return FORWARD;
     throw error;
   }
 }
 
-function planServed(
-  request: ApiRequest,
-  headers: { readonly accept: string | undefined; readonly userAgent: string | undefined },
-  info: ResourceInfo,
-): Plan {
+function planServed(request: ApiRequest, headers: Headers, info: ResourceInfo): Plan {
+  const found = negotiated(request, headers, info);
+  if (found === undefined) return FORWARD;
+  const { lane, pretty } = found;
   const verb = request.verb as 'get' | 'list' | 'watch';
-  const common = commonOf(request, headers.accept, info);
-  if (common === undefined) return FORWARD;
-  // Only JSON is ever indented, and never in a watch (row N4).
-  const pretty = common.lane.encoding === 'json' && prettyRequested(request.query, headers.userAgent);
-  if (verb !== 'watch') requestTimeoutSeconds(request.query);
-  if (verb === 'get') return pretty ? FORWARD : planGet(request, common, info);
+  const common = { lane, contentType: contentType(lane.encoding, verb === 'watch') };
+  if (verb === 'get') {
+    return planGet(request, { ...common, pretty, timeoutSeconds: requestTimeoutSeconds(request.query) }, info);
+  }
   const options = parseListOptions(request.query);
-  if (validateListOptions(options) !== undefined || options.shardSelector !== '') return FORWARD;
+  if (validateListOptions(options) !== undefined) return FORWARD;
   if (nameConflict(options, request.name) !== undefined) return FORWARD;
-  const namespace = info.namespaced ? request.namespace : '';
+  const shards = shardsOf(options);
   const interest = new Interest({
-    namespace,
+    namespace: info.namespaced ? request.namespace : '',
     name: request.name,
     labels: options.labelSelector,
     fields: options.fieldSelector,
+    ...(shards === undefined ? {} : { shards }),
   });
-  const plan = { ...common, interest };
-  if (verb === 'watch') return planWatch(request, options, plan);
-  return pretty ? FORWARD : planList(options, plan);
+  if (verb === 'watch') return planWatch(request, options, { ...common, interest });
+  const timeoutSeconds = requestTimeoutSeconds(request.query);
+  const range = listRange(options, { lane, interest, namespaced: info.namespaced });
+  return range === undefined ? FORWARD : { ...common, kind: 'list', interest, pretty, timeoutSeconds, range };
 }
 
-function commonOf(
+/** In which lane the answer is; undefined where it is in none. */
+function negotiated(
   request: ApiRequest,
-  accept: string | undefined,
+  { accept, userAgent }: Headers,
   info: ResourceInfo,
-): Omit<Common, 'interest'> | undefined {
+): { lane: Lane; pretty: boolean } | undefined {
+  const { group, version, resource, query } = request;
   const verb = request.verb as 'get' | 'list' | 'watch';
-  const negotiated = negotiate(accept, { verb, customResource: info.custom });
-  if (negotiated === undefined || negotiated.mediaType === 'yaml' || negotiated.pretty) return undefined;
+  const found = negotiate(accept, { verb, customResource: info.custom });
+  if (found === undefined || found.mediaType === 'yaml') return undefined;
   const transform = verb === 'list' ? 'PartialObjectMetadataList' : 'PartialObjectMetadata';
-  if (negotiated.as !== undefined && (negotiated.as !== transform || negotiated.asVersion !== 'v1')) return undefined;
-  const encoding: Encoding = negotiated.mediaType;
-  const { group, version, resource } = request;
+  if (found.as !== undefined && (found.as !== transform || found.asVersion !== 'v1')) return undefined;
+  const encoding: Encoding = found.mediaType;
   return {
-    lane: { group, version, resource, encoding, view: negotiated.as === undefined ? 'object' : 'metadata' },
-    contentType: contentType(encoding, verb === 'watch'),
+    lane: { group, version, resource, encoding, view: found.as === undefined ? 'object' : 'metadata' },
+    // Only JSON is ever indented.
+    pretty: encoding === 'json' && (found.pretty || prettyRequested(query, userAgent)),
   };
 }
 
-function freshnessOf(resourceVersion: string): Freshness | undefined {
-  if (resourceVersion === '') return { kind: 'fresh' };
-  if (resourceVersion === '0') return { kind: 'any' };
-  const rv = parseResourceVersion(resourceVersion);
-  // Zeros written otherwise than "0" mean different things to different checks upstream.
-  return rv === undefined || rv === 0 ? undefined : { kind: 'not-older-than', rv };
+/** Throws ShardSelectorError, for upstream to refuse it or to ignore it. */
+function shardsOf({ shardSelector }: ListOptions): ShardSelector | undefined {
+  return shardSelector === '' ? undefined : parseShardSelector(shardSelector);
 }
 
 function planWatch(request: ApiRequest, options: ListOptions, common: Common): Plan {
@@ -141,21 +142,13 @@ function planWatch(request: ApiRequest, options: ListOptions, common: Common): P
   return request.legacyWatchPrefix ? { ...plan, start: 'initial', freshness: { kind: 'any' } } : FORWARD;
 }
 
-/** Consistent, exact and paged lists are upstream's to answer: they need proof, or history by version. */
-function planList(options: ListOptions, common: Common): Plan {
-  const freshness = freshnessOf(options.resourceVersion);
-  if (freshness === undefined || freshness.kind === 'fresh') return FORWARD;
-  if (options.continue !== '' || options.resourceVersionMatch === 'Exact') return FORWARD;
-  // A limit is ignored at "0" (row L2), exact without a match (L4), and pages otherwise.
-  if (options.limit > 0 && freshness.kind !== 'any') return FORWARD;
-  return { ...common, kind: 'list', freshness };
-}
-
-function planGet(request: ApiRequest, common: Omit<Common, 'interest'>, info: ResourceInfo): Plan {
+function planGet(request: ApiRequest, common: Omit<ReadPlan, 'interest'>, info: ResourceInfo): Plan {
   // A named object with `?watch`: only upstream knows which of the two it takes it for.
   if (wantsWatch(request.query)) return FORWARD;
   const freshness = freshnessOf(parseGetOptions(request.query).resourceVersion);
-  if (freshness === undefined || freshness.kind === 'fresh') return FORWARD;
+  if (freshness === undefined) return FORWARD;
+  // Row O1: upstream reads these from its store, however many ask. A fenced GET needs no more than to go on here.
+  if (freshness.kind === 'fresh') return FORWARD;
   if (info.namespaced && request.namespace === '') return FORWARD;
   const interest = new Interest({
     namespace: info.namespaced ? request.namespace : '',

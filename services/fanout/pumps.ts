@@ -1,3 +1,4 @@
+import { GzipMembers } from './gzip-members.ts';
 import type { WatchStream } from './watch-stream.ts';
 
 /** Longest the event loop is kept at a stretch, ms: requests, PINGs and probes of others are answered in between. */
@@ -10,6 +11,8 @@ const STREAMS_PER_LOOK = 64;
  * for the streams of one connection leaves in one write, which is what makes a delivery cheap.
  */
 export class Pumps {
+  /** What is written to the streams that are compressed. */
+  readonly gzipMembers = new GzipMembers();
   #ready: WatchStream[] = [];
   #scheduled = false;
   /** Frames handed to sockets since the start. */

@@ -34,6 +34,7 @@ export class TestLaneView implements LaneView {
   /** The version the lane is proved fresh at, once it is. */
   proof: Promise<number>;
   readonly #listeners = new Set<(end: LaneEnd) => void>();
+  #timedOut = false;
   readonly #waiting: { rv: number; resolve: (reached: boolean) => void }[] = [];
 
   constructor(rv = 10, objects: readonly KubeObject[] = [], limits: Partial<WatchCacheOptions> = {}) {
@@ -56,17 +57,19 @@ export class TestLaneView implements LaneView {
     for (const { rv, resolve } of this.#waiting) if (this.cache.watermark >= rv) resolve(true);
   }
 
-  async fresh<T>(_timeoutMs: number, use: (rv: number) => T): Promise<T> {
-    return use(await this.proof);
+  async fresh<T>(_timeoutMs: number, use: (rv: number, whole: boolean) => T): Promise<T> {
+    return use(await this.proof, true);
   }
 
   reached(rv: number): Promise<boolean> {
     if (this.cache.watermark >= rv) return Promise.resolve(true);
+    if (this.#timedOut) return Promise.resolve(false);
     return new Promise((resolve) => this.#waiting.push({ rv, resolve }));
   }
 
-  /** Those who wait for a version wait in vain. */
+  /** Those who wait for a version, from now on too, wait in vain. */
   timeOut(): void {
+    this.#timedOut = true;
     for (const { resolve } of this.#waiting) resolve(false);
   }
 

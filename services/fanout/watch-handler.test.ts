@@ -1,5 +1,6 @@
 import { StatusError, serviceUnavailable } from '@dogwatch/kube/status.ts';
 import { describe, expect, test } from 'vitest';
+import { systemClock } from '@dogwatch/process/clock.ts';
 import { parseApiRequest } from '@dogwatch/kube/api-request.ts';
 import { change, pod } from '@dogwatch/watch/test-objects.ts';
 import { LaneWatches } from './lane-watches.ts';
@@ -24,7 +25,7 @@ function asked(view: TestLaneView, query: string, tokens = 1) {
   expect(plan.kind).toBe('watch');
   const watches = new LaneWatches(view, { pumps: new Pumps(), release: () => {}, onWatchEnd: () => {} });
   const forwardBucket = new TokenBucket({ perSecond: 1, burst: tokens, now: () => 0 });
-  const outcome: Promise<WatchOutcome> = openWatch(exchange, plan, { watches, forwardBucket });
+  const outcome: Promise<WatchOutcome> = openWatch(exchange, plan, { watches, forwardBucket, clock: systemClock });
   return { exchange, outcome, watches, events: exchange.client.events };
 }
 
@@ -203,6 +204,15 @@ describe('from before the lane was opened', () => {
     const view = new TestLaneView(10);
     view.cache.backfill(3, [change('MODIFIED', pod('a', 7))]);
     expect((await asked(view, 'watch=true&resourceVersion=5&labelSelector=app').outcome).kind).toBe('forward');
+  });
+
+  test('G2: but never a part of the objects, of which upstream may know nothing', async () => {
+    const view = new TestLaneView(10);
+    view.backfill = () => Promise.reject(new StatusError(serviceUnavailable('not in time', 1)));
+    const shards = "shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')";
+    const { outcome, events } = asked(view, `watch=true&resourceVersion=5&shardSelector=${encodeURIComponent(shards)}`);
+    expect((await outcome).kind).toBe('gone');
+    expect(events).toEqual(['ERROR 410']);
   });
 
   test('a version inside a repaired interval is for upstream, which may hold it', async () => {

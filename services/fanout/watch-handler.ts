@@ -1,25 +1,19 @@
 import { frameBookmark, frameStatusEvent } from '@dogwatch/kube/event-framer.ts';
-import {
-  type StatusBody,
-  StatusError,
-  storageInitializing,
-  tooLargeResourceVersion,
-  tooManyRequests,
-  tooOldToWatch,
-} from '@dogwatch/kube/status.ts';
+import { type StatusBody, StatusError, storageInitializing, tooManyRequests } from '@dogwatch/kube/status.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
+import type { Clock } from '@dogwatch/process/clock.ts';
 import type { LaneView } from '@dogwatch/watch/lane-view.ts';
 import type { SinceResult } from '@dogwatch/watch/watch-cache.ts';
 import type { WatchStart } from '@dogwatch/watch/watcher.ts';
-import type { Exchange } from './exchange.ts';
+import { acceptsGzip, GZIP_HEADERS } from './compression.ts';
+import type { ClientStream, Exchange } from './exchange.ts';
+import { gzipStream } from './gzip-members.ts';
 import type { LaneWatches } from './lane-watches.ts';
 import type { WatchPlan } from './plan.ts';
-import { isSelectable, laneHeaders } from './lane-answer.ts';
+import { whenFresh } from './freshness.ts';
+import { isSelectable, laneHeaders, tooOld } from './lane-answer.ts';
 import type { TokenBucket } from './token-bucket.ts';
 import { WatchStream } from './watch-stream.ts';
-
-/** Upstream waits this long for its cache to get to a version (protocol rows L10, W5). */
-export const FRESHNESS_TIMEOUT_MS = 3_000;
 
 /** What became of a watch request. */
 export type WatchOutcome =
@@ -41,7 +35,7 @@ type Start =
 export async function openWatch(
   exchange: Exchange,
   plan: WatchPlan,
-  context: { watches: LaneWatches; forwardBucket: TokenBucket },
+  context: { watches: LaneWatches; forwardBucket: TokenBucket; clock: Clock },
 ): Promise<WatchOutcome> {
   const { watches } = context;
   let gone = false;
@@ -53,7 +47,9 @@ export async function openWatch(
     if (watches.over) throw new StatusError(storageInitializing(0));
     outcome = gone ? { kind: 'gone' } : attachTo(exchange, plan, { watches, found });
   };
-  const needsUpstream = await findStart(plan, watches, attach);
+  const needsUpstream = await findStart(plan, { view: watches.view, clock: context.clock }, attach);
+  // Row G2: a part is never asked of upstream, which gives everything where it knows no shards.
+  if (needsUpstream && plan.interest.shards !== undefined) attach(tooOldStart(plan, watches.view));
   if (outcome !== undefined) return outcome;
   if (!needsUpstream) throw new Error('a watch has neither a start nor a reason');
   if (context.forwardBucket.take()) return { kind: 'forward' };
@@ -61,22 +57,22 @@ export async function openWatch(
 }
 
 /** Calls `attach` in the turn in which the start it gives is true; resolves true if only upstream has the history. */
-async function findStart(plan: WatchPlan, { view }: LaneWatches, attach: (start: Start) => void): Promise<boolean> {
+async function findStart(
+  plan: WatchPlan,
+  { view, clock }: { view: LaneView; clock: Clock },
+  attach: (start: Start) => void,
+): Promise<boolean> {
   const { freshness } = plan;
-  const begin = (rv: ResourceVersion): void => attach({ kind: 'start', start: startAt(plan, view, rv) });
   if (plan.start === 'resume' && freshness.kind === 'not-older-than') return await resume(plan, view, attach);
-  switch (freshness.kind) {
-    case 'any':
-      begin(view.cache.watermark);
-      break;
-    case 'not-older-than':
-      if (await view.reached(freshness.rv, FRESHNESS_TIMEOUT_MS)) begin(view.cache.watermark);
-      else
-        attach({ kind: 'error', status: tooLargeResourceVersion(String(freshness.rv), String(view.cache.watermark)) });
-      break;
-    case 'fresh':
-      await view.fresh(FRESHNESS_TIMEOUT_MS, begin);
-      break;
+  try {
+    const extent = { interest: plan.interest, limit: 0 };
+    await whenFresh({ view, clock, freshness, extent }, (rv) =>
+      attach({ kind: 'start', start: startAt(plan, view, rv) }),
+    );
+  } catch (error) {
+    // Row W5: the version did not come in time.
+    if (!(error instanceof StatusError) || error.status.code !== 504) throw error;
+    attach({ kind: 'error', status: error.status });
   }
   return false;
 }
@@ -105,18 +101,24 @@ async function resume(plan: WatchPlan, view: LaneView, attach: (start: Start) =>
 }
 
 function continuation(
-  { cache }: LaneView,
+  view: LaneView,
   { interest }: WatchPlan,
   { since, rv }: { since: SinceResult; rv: ResourceVersion },
 ): Start {
+  const { cache } = view;
   switch (since.kind) {
     case 'from':
       return { kind: 'start', start: { kind: 'resume', sequence: since.sequence, rv } };
     case 'diff':
       return { kind: 'start', start: { kind: 'diff', events: cache.diff(rv, interest), rv } };
     case 'expired':
-      return { kind: 'error', status: tooOldToWatch(String(rv), since.oldest + 1) };
+      return { kind: 'error', status: tooOld(view, rv, since.oldest + 1) };
   }
+}
+
+function tooOldStart({ freshness }: WatchPlan, view: LaneView): Start {
+  const rv = freshness.kind === 'not-older-than' ? freshness.rv : 0;
+  return { kind: 'error', status: tooOld(view, rv, view.cache.window.start + 1) };
 }
 
 /** Undefined where upstream did not give its history to dogwatch in time: then the client has to ask for it itself. */
@@ -134,7 +136,7 @@ function attachTo(
   plan: WatchPlan,
   { watches, found }: { watches: LaneWatches; found: Start },
 ): WatchOutcome {
-  const client = exchange.stream(200, laneHeaders(exchange, watches.view, plan.contentType));
+  const client = streamTo(exchange, plan, watches);
   const stream = new WatchStream(watches, client);
   if (found.kind === 'error') {
     // Row W8: a watch that cannot begin where it was asked to is a 200 with one ERROR event.
@@ -144,4 +146,12 @@ function attachTo(
   }
   watches.open(stream, plan.interest, { start: found.start, allowBookmarks: plan.allowBookmarks });
   return { kind: 'open', stream };
+}
+
+/** Sends the head. Row N6: a watch-list that asks for the bookmark behind its initial events is compressed. */
+function streamTo(exchange: Exchange, plan: WatchPlan, { view, pumps }: LaneWatches): ClientStream {
+  const headers = laneHeaders(exchange, view, plan.contentType);
+  const gzip = plan.endBookmark && acceptsGzip(exchange.headers['accept-encoding']);
+  const client = exchange.stream(200, gzip ? { ...headers, ...GZIP_HEADERS } : headers);
+  return gzip ? gzipStream(client, pumps.gzipMembers) : client;
 }

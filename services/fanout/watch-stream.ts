@@ -73,8 +73,7 @@ export class WatchStream implements WatcherOwner {
     this.#lane.pumps.delivered += watcher.frames - before;
     switch (result) {
       case 'blocked':
-        this.#blocked = true;
-        this.#lane.blocked.add(this);
+        this.#block();
         break;
       case 'overrun':
         this.#lane.close(this, 'overrun');
@@ -84,23 +83,32 @@ export class WatchStream implements WatcherOwner {
     }
   }
 
+  /** Sends a bookmark of its own where everything was sent and there is something to vouch for. */
+  vouch(): void {
+    const { view } = this.#lane;
+    if (this.#blocked || this.#watcher?.atEnd !== true) return;
+    // Of the watermark's own version, events may still be under way: the one before is held whole.
+    const rv = view.cache.settled;
+    const sent = this.#watcher.bookmark(this.#client, { rv, bytes: frameBookmark(view.bookmark, rv, false) });
+    if (sent === 'blocked') this.#block();
+  }
+
+  #block(): void {
+    this.#blocked = true;
+    this.#lane.blocked.add(this);
+  }
+
   /** Ends the client's stream; `status` goes out as an ERROR event first. To be called by LaneWatches.close only. */
   finish(reason: WatchEndReason, status?: StatusBody): void {
-    const watcher = this.#watcher;
+    if (status === undefined && reason !== 'overrun' && reason !== 'client-gone' && reason !== 'stalled') this.vouch();
     this.#watcher = undefined;
+    this.#lane.blocked.delete(this);
     if (reason === 'client-gone') return;
     if (reason === 'stalled') {
       this.#client.abort();
       return;
     }
-    const { view } = this.#lane;
-    if (status !== undefined) {
-      this.#client.write(frameStatusEvent(view.lane.encoding, status));
-    } else if (watcher?.atEnd === true && reason !== 'overrun') {
-      // Of the watermark's own version, events may still be under way: the one before is held whole.
-      const rv = view.cache.settled;
-      watcher.bookmark(this.#client, { rv, bytes: frameBookmark(view.bookmark, rv, false) });
-    }
+    if (status !== undefined) this.#client.write(frameStatusEvent(this.#lane.view.lane.encoding, status));
     this.#client.end();
   }
 }

@@ -39,7 +39,7 @@ function started(random = () => 0) {
     const of = watches.of(view.acquired());
     const letGo = of.hold();
     const forwardBucket = new TokenBucket({ perSecond: 1, burst: 1, now: () => 0 });
-    const outcome = await openWatch(exchange, plan, { watches: of, forwardBucket });
+    const outcome = await openWatch(exchange, plan, { watches: of, forwardBucket, clock });
     letGo();
     if (outcome.kind === 'open') watches.opened(outcome.stream, of, { plan, request, user: USER });
     return exchange.client;
@@ -72,6 +72,22 @@ describe('deadlines', () => {
 });
 
 describe('bookmarks', () => {
+  test('W13: two seconds before a watch ends, for its client may end it by a clock that is ahead', async () => {
+    const { clock, open } = started();
+    const view = new TestLaneView();
+    const client = await open(view, 'watch=true&resourceVersion=10&allowWatchBookmarks=true&timeoutSeconds=9');
+    await clock.advanceAsync(2_000);
+    view.cache.advance(20, view.cache.position);
+    await clock.advanceAsync(4_000);
+    expect(client.events).toEqual([]);
+    await clock.advanceAsync(1_000);
+    expect(client.events).toEqual(['BOOKMARK @20']);
+    view.cache.advance(30, view.cache.position);
+    await clock.advanceAsync(2_000);
+    expect(client.events).toEqual(['BOOKMARK @20', 'BOOKMARK @30']);
+    expect(client.ended).toBe(true);
+  });
+
   test('W13: about every minute where asked for, and only where there is something to say', async () => {
     const { clock, open } = started();
     const view = new TestLaneView();
@@ -184,7 +200,7 @@ describe('a watch that is over before it is put on the wheel', () => {
     const of = watches.of(view.acquired());
     const letGo = of.hold();
     const forwardBucket = new TokenBucket({ perSecond: 1, burst: 1, now: () => 0 });
-    const outcome = await openWatch(exchange, plan, { watches: of, forwardBucket });
+    const outcome = await openWatch(exchange, plan, { watches: of, forwardBucket, clock });
     exchange.leave();
     letGo();
     if (outcome.kind === 'open') watches.opened(outcome.stream, of, { plan, request, user: USER });

@@ -15,6 +15,8 @@ import type { WatchEndReason, WatchStream } from './watch-stream.ts';
 /** Without timeoutSeconds upstream ends a watch after 1,800 s times a random number in [1, 2) (row W12). */
 const DEFAULT_TIMEOUT_SECONDS = 1_800;
 const TICK_MS = 1_000;
+/** So long before its deadline a watch gets a bookmark: its client's own clock may be ahead (row W13). */
+const LAST_BOOKMARK_MS = 2_000;
 /** Watches are ended by so many in a turn, and as often, while the node drains. */
 const DRAIN_STEP_MS = 50;
 const DRAIN_STEP_WATCHES = 50;
@@ -46,6 +48,7 @@ interface Opened {
   readonly request: ApiRequest;
   readonly user: User;
   deadlineSlot: number;
+  bookmarkSlot: number;
   checkSlot: number;
 }
 
@@ -57,6 +60,7 @@ export class Watches {
   readonly #pumps = new Pumps();
   readonly #opened = new Map<WatchStream, Opened>();
   readonly #deadlines = new SecondsWheel<Opened>();
+  readonly #lastBookmarks = new SecondsWheel<Opened>();
   readonly #checks = new SecondsWheel<Opened>();
   #draining = false;
   /** Watches ended, by reason. */
@@ -127,9 +131,12 @@ export class Watches {
     const { clock, random } = this.#deps;
     const asked = of.plan.timeoutSeconds ?? 0;
     const seconds = asked > 0 ? asked : DEFAULT_TIMEOUT_SECONDS * (1 + random());
-    const opened: Opened = { stream, watches, request: of.request, user: of.user, deadlineSlot: 0, checkSlot: 0 };
+    const slots = { deadlineSlot: 0, bookmarkSlot: 0, checkSlot: 0 };
+    const opened: Opened = { stream, watches, request: of.request, user: of.user, ...slots };
     const now = clock.now();
-    opened.deadlineSlot = this.#deadlines.add(now + seconds * 1000, opened);
+    const deadline = now + seconds * 1000;
+    opened.deadlineSlot = this.#deadlines.add(deadline, opened);
+    opened.bookmarkSlot = this.#lastBookmarks.add(deadline - LAST_BOOKMARK_MS, opened);
     opened.checkSlot = this.#checks.add(now + this.#checkDelay(), opened);
     this.#opened.set(stream, opened);
   }
@@ -140,6 +147,7 @@ export class Watches {
     if (opened === undefined) return;
     this.#opened.delete(stream);
     this.#deadlines.remove(opened.deadlineSlot, opened);
+    this.#lastBookmarks.remove(opened.bookmarkSlot, opened);
     this.#checks.remove(opened.checkSlot, opened);
   }
 
@@ -166,6 +174,7 @@ export class Watches {
 
   #tick(): void {
     const now = this.#deps.clock.now();
+    for (const { stream } of this.#lastBookmarks.due(now)) stream.vouch();
     for (const { stream, watches } of this.#deadlines.due(now)) watches.close(stream, 'timeout');
     for (const opened of this.#checks.due(now)) void this.#check(opened);
     for (const [key, lane] of this.#lanes) {

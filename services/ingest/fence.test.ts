@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { MemoryBus } from '@dogwatch/bus/memory-bus.ts';
 import { createFakeClock } from '@dogwatch/process/fake-clock.ts';
@@ -32,7 +33,7 @@ function started(rv = 10) {
 async function probed(lane: ReturnType<typeof started>, rv: number): Promise<number> {
   const raised = lane.fence.raise();
   const probe = await lane.upstream.next();
-  probe.stream().bookmark(rv, true);
+  probe.page(rv, []);
   return await raised;
 }
 
@@ -44,17 +45,41 @@ async function verification(lane: ReturnType<typeof started>): Promise<{ request
 }
 
 describe('the probe', () => {
-  test("asks for nothing but upstream's version, and lets go of the request", async () => {
+  test('is a consistent list of at most one object, whatever the size of the lane', async () => {
     const lane = started();
     const raised = lane.fence.raise();
     const probe = await lane.upstream.next();
-    expect(probe.isWatchList).toBe(true);
-    expect(probe.query.get('resourceVersion')).toBe('');
-    expect(probe.query.get('fieldSelector')).toBe('metadata.name=dogwatch..probe');
-    const stream = probe.stream();
-    stream.bookmark(12, true);
+    expect(probe.isWatch).toBe(false);
+    expect(probe.query.toString(), 'no resourceVersion').toBe('limit=1');
+    probe.page(12, [pod('a', 5)], 'more');
     expect(await raised).toBe(12);
-    expect(stream.cancelled).toBe(true);
+  });
+
+  test('that nobody wants to wait for leaves the lane alone', async () => {
+    const lane = started();
+    const probed = lane.fence.probe();
+    (await lane.upstream.next()).page(15, []);
+    expect(await probed).toBe(15);
+    await lane.clock.advanceAsync(1_000);
+    expect(lane.upstream.requests).toHaveLength(1);
+  });
+
+  test('I6: older than what was read before proves that upstream was restored: nothing held is fresh, and all is listed', async () => {
+    const lane = started();
+    lane.read(pod('a', 40));
+    const lost: string[] = [];
+    lane.publisher.onLost = (reason) => lost.push(reason);
+    const raised = rejection(lane.fence.raise());
+    (await lane.upstream.next()).page(39, []);
+    expect(await raised).toMatchObject({ status: { code: 503 } });
+    expect(lost).toHaveLength(1);
+    // What is read while a list is under way may well be newer.
+    const next = lane.fence.raise();
+    const probe = await lane.upstream.next();
+    lane.read(pod('a', 50));
+    probe.page(41, []);
+    expect(await next).toBe(41);
+    expect(lost).toHaveLength(1);
   });
 
   test('I6: is shared by who asks before it leaves, and not by who asks after', async () => {
@@ -62,9 +87,9 @@ describe('the probe', () => {
     const early = [lane.fence.raise(), lane.fence.raise()];
     const first = await lane.upstream.next();
     const late = lane.fence.raise();
-    first.stream().bookmark(12, true);
+    first.page(12, []);
     expect(await Promise.all(early)).toEqual([12, 12]);
-    (await lane.upstream.next()).stream().bookmark(14, true);
+    (await lane.upstream.next()).page(14, []);
     expect(await late).toBe(14);
     expect(lane.counters.fences).toBe(2);
   });
@@ -80,24 +105,17 @@ describe('the probe', () => {
     },
   );
 
-  test('that ends, breaks or brings garbage gives no version', async () => {
+  test('that is cut short, breaks or brings garbage gives no version', async () => {
     const lane = started();
-    const asked = [0, 1, 2].map(async (how) => {
-      const raised = lane.fence.raise();
-      return [how, await raised.catch(() => 'rejected')];
-    });
-    (await lane.upstream.next()).stream().end();
-    expect(await Promise.all(asked)).toEqual([
-      [0, 'rejected'],
-      [1, 'rejected'],
-      [2, 'rejected'],
-    ]);
-    const broken = rejection(lane.fence.raise());
-    (await lane.upstream.next()).stream().break();
-    expect(await broken).toMatchObject({ message: expect.stringContaining('connection lost') });
-    const garbled = rejection(lane.fence.raise());
-    (await lane.upstream.next()).stream().raw('garbage\n');
-    expect(await garbled).toMatchObject({ message: expect.stringContaining('malformed') });
+    for (const [spoil, message] of [
+      [(stream: TestStream) => stream.end(), 'malformed'],
+      [(stream: TestStream) => stream.break(), 'connection lost'],
+      [(stream: TestStream) => stream.raw('garbage\n'), 'malformed'],
+    ] as const) {
+      const raised = rejection(lane.fence.raise());
+      spoil((await lane.upstream.next()).stream());
+      expect(await raised).toMatchObject({ message: expect.stringContaining(message) });
+    }
   });
 });
 
@@ -244,12 +262,60 @@ describe('the inventory', () => {
     expect(request.accept).toContain('as=PartialObjectMetadataList');
     expect(request.query.get('resourceVersion'), 'consistent').toBeNull();
     request.page(12, [pod('a', 5), pod('b', 7, { namespace: 'other' })]);
-    const { rv, objects } = await asked;
-    expect(rv).toBe(12);
+    const { rv, objects, more } = await asked;
+    expect([rv, more]).toEqual([12, undefined]);
     expect([...objects]).toEqual([
       ['default/a', { uid: 'uid-a', rv: 5 }],
       ['other/b', { uid: 'uid-b', rv: 7 }],
     ]);
+  });
+
+  test('of a part asks for that alone, and says if there is more', async () => {
+    const lane = started();
+    const part = { namespace: 'kube-system', labelSelector: 'a in (b,c)', fieldSelector: 'spec.nodeName=n', limit: 2 };
+    const asked = lane.fence.inventory(part);
+    const request = await lane.upstream.next();
+    expect(request.path).toBe('/api/v1/namespaces/kube-system/pods');
+    expect(Object.fromEntries(request.query)).toEqual({
+      labelSelector: 'a in (b,c)',
+      fieldSelector: 'spec.nodeName=n',
+      limit: '2',
+    });
+    request.page(12, [pod('a', 5), pod('b', 7)], 'token');
+    expect(await asked).toMatchObject({ rv: 12, more: true });
+  });
+
+  test('is shared by who asks for the same before it leaves', async () => {
+    const lane = started();
+    const whole = [lane.fence.inventory(), lane.fence.inventory()];
+    const part = lane.fence.inventory({ namespace: 'a', labelSelector: '', fieldSelector: '', limit: 0 });
+    const first = await lane.upstream.next();
+    const second = await lane.upstream.next();
+    const late = [lane.fence.inventory(), lane.fence.inventory()];
+    first.page(12, []);
+    second.page(13, []);
+    expect((await Promise.all([...whole, part])).map(({ rv }) => rv)).toEqual([12, 12, 13]);
+    (await lane.upstream.next()).page(14, []);
+    expect((await Promise.all(late)).map(({ rv }) => rv)).toEqual([14, 14]);
+    expect(lane.counters.fences).toBe(3);
+  });
+
+  test('is read as protobuf where upstream gives it as that', async () => {
+    const lane = started();
+    const asked = lane.fence.inventory();
+    const recorded = (encoding: string): Buffer =>
+      readFileSync(new URL(`../../libs/kube/testdata/leases-metadata-list-${encoding}.raw`, import.meta.url));
+    const protobuf = (await lane.upstream.next()).stream({ 'content-type': 'application/vnd.kubernetes.protobuf' });
+    protobuf.raw(recorded('protobuf'));
+    protobuf.end();
+    const again = lane.fence.inventory();
+    const json = (await lane.upstream.next()).stream({ 'content-type': 'application/json' });
+    json.raw(recorded('json'));
+    json.end();
+    const { rv, objects } = await asked;
+    expect(objects.size).toBeGreaterThan(0);
+    expect([...objects.values()].every((object) => object.uid.length === 36 && object.rv <= rv)).toBe(true);
+    expect((await again).objects).toEqual(objects);
   });
 
   test('that is cut short is none', async () => {

@@ -143,11 +143,32 @@ describe('requests about an open lane', () => {
     const at = started();
     await opened(at);
     const raised = at.bus.request('fence', { lane: PODS, inventory: false });
-    (await at.upstream.next()).stream().bookmark(10, true);
+    (await at.upstream.next()).page(10, []);
     expect(await raised).toEqual({ rv: 10, inventory: undefined });
     const listed = at.bus.request('fence', { lane: PODS, inventory: true });
     (await at.upstream.next()).page(12, [pod('a', 5)]);
     expect((await listed).rv).toBe(12);
+  });
+
+  test('I6: a fence is of the history the follower holds, or there is none (503)', async () => {
+    const at = started();
+    await opened(at);
+    const other = at.bus.request('fence', { lane: PODS, inventory: false, epoch: 2 });
+    await expect(other).rejects.toMatchObject({ status: { code: 503 } });
+    expect(at.upstream.requests).toHaveLength(1);
+    const same = at.bus.request('fence', { lane: PODS, inventory: false, epoch: 1, moving: true });
+    (await at.upstream.next()).page(12, []);
+    expect(await same).toEqual({ rv: 12, inventory: undefined });
+    await at.clock.advanceAsync(1_000);
+    expect(at.upstream.requests, 'a lane on the move is not verified').toHaveLength(2);
+    // It is restored while upstream is asked: what that says may be of the other history.
+    const late = rejection(at.bus.request('fence', { lane: PODS, inventory: true, epoch: 1 }));
+    const inventory = await at.upstream.next();
+    await at.bus.request('repair', { lane: PODS });
+    (await at.upstream.next()).listing(4, []);
+    await until(() => at.envelopes.some(({ epoch }) => epoch === 2));
+    inventory.page(12, []);
+    expect(await late).toMatchObject({ status: { code: 503 } });
   });
 
   test('what upstream refuses to dogwatch itself (401) is a 503 to whoever asked', async () => {
@@ -194,15 +215,15 @@ test('I10: a quiet lane is probed and verified every minute; a busy one is not',
   await at.clock.advanceAsync(60_000);
   for (const rv of [20, 30]) {
     const probe = await at.upstream.next();
-    expect(probe.isWatchList).toBe(true);
-    probe.stream().bookmark(rv, true);
+    expect(probe.query.toString()).toBe('limit=1');
+    probe.page(rv, []);
     await turns();
     await at.clock.advanceAsync(20);
     (await at.upstream.next()).stream().bookmark(rv);
     await until(() => at.envelopes.at(-1)!.kind === 'watermark');
     await at.clock.advanceAsync(59_980);
   }
-  (await at.upstream.next()).stream().bookmark(30, true);
+  (await at.upstream.next()).page(30, []);
   const asked = at.upstream.requests.length;
   stream.send('MODIFIED', pod('a', 31));
   await turns();

@@ -5,7 +5,13 @@ import type { LogResource } from '@dogwatch/bus/nats-subject.ts';
 import type { TrackState } from '@dogwatch/bus/track-state.ts';
 import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
 import type { CopyBytes } from '@dogwatch/kube/slab-copier.ts';
-import { StatusError, expired, storageInitializing, tooManyRequests } from '@dogwatch/kube/status.ts';
+import {
+  StatusError,
+  expired,
+  serviceUnavailable,
+  storageInitializing,
+  tooManyRequests,
+} from '@dogwatch/kube/status.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
 import type { Service } from '@dogwatch/process/lifecycle.ts';
 import type { Log } from '@dogwatch/process/log.ts';
@@ -14,6 +20,7 @@ import type { Discovery } from '@dogwatch/upstream/discovery.ts';
 import type { Upstream } from '@dogwatch/upstream/upstream.ts';
 import { readBackfill } from './backfill.ts';
 import { createCounters } from './counters.ts';
+import { Definitions } from './definitions.ts';
 import { registerIngestMetrics } from './ingest-metrics.ts';
 import { LaneIngest } from './lane-ingest.ts';
 import type { LaneGrant, ReignedLanes, Reigns } from './reigns.ts';
@@ -66,9 +73,11 @@ export class Ingest implements Service, ReignedLanes {
   readonly #listings = new Turnstile(1);
   readonly #backfills = new Turnstile(BACKFILLS_AT_ONCE);
   readonly #counters = createCounters();
+  readonly #definitions: Definitions;
 
   constructor(deps: IngestDependencies, config: IngestConfig) {
     this.#deps = deps;
+    this.#definitions = new Definitions(deps);
     this.#config = config;
     registerIngestMetrics(deps.metrics, this.#counters, () => [...this.#lanes.values()]);
   }
@@ -175,7 +184,12 @@ export class Ingest implements Service, ReignedLanes {
 
   #start(lane: Lane, partitions: number, entry: LaneEntry | undefined): LaneIngest {
     const { ringBytesMax = 0, retainListingMs = 0, gatherMs = 0, logGatherMs = 0, copier } = this.#config;
-    const deps = { ...this.#deps, counters: this.#counters, listings: this.#listings };
+    const deps = {
+      ...this.#deps,
+      definitions: this.#definitions,
+      counters: this.#counters,
+      listings: this.#listings,
+    };
     const config = { partitions, ringBytesMax, retainListingMs, gatherMs, logGatherMs, copier };
     const onEnded = (): void => {
       this.#lanes.delete(laneKey(lane));
@@ -209,11 +223,19 @@ export class Ingest implements Service, ReignedLanes {
     return state;
   }
 
-  async #fence({ lane, inventory }: LaneRequests['fence']['request']): Promise<LaneRequests['fence']['reply']> {
-    const { fence } = await this.#led(lane);
-    if (!inventory) return { rv: await fence.raise(), inventory: undefined };
-    const found = await fence.inventory();
-    return { rv: found.rv, inventory: found };
+  async #fence(request: LaneRequests['fence']['request']): Promise<LaneRequests['fence']['reply']> {
+    const { lane, inventory, scope, epoch, moving = false } = request;
+    const { fence, publisher } = await this.#led(lane);
+    const inHistory = (): void => {
+      if (epoch === undefined || publisher.epoch === epoch) return;
+      throw new StatusError(serviceUnavailable('the history of this resource has changed, please try again', 1));
+    };
+    inHistory();
+    const found = inventory ? await fence.inventory(scope) : undefined;
+    const rv = found?.rv ?? (await (moving ? fence.probe() : fence.raise()));
+    inHistory();
+    publisher.hasten(rv);
+    return { rv, inventory: found };
   }
 
   async #backfill(request: { lane: Lane; from: number; to: number }): ReturnType<typeof readBackfill> {
@@ -229,7 +251,8 @@ export class Ingest implements Service, ReignedLanes {
 
   #verifyQuietLanes(): void {
     for (const { lane, fence, publisher } of this.#lanes.values()) {
-      if (!publisher.leads || !publisher.quiet()) continue;
+      // Upstream gives watches of Events no bookmarks: nothing would come of it.
+      if (!publisher.leads || !publisher.quiet() || lane.resource === 'events') continue;
       fence
         .raise()
         .catch((error: unknown) => this.#deps.log.debug({ lane: laneKey(lane), err: error }, 'quiet lane not probed'));

@@ -12,11 +12,13 @@ import { type Position, WHOLE_VERSION } from '@dogwatch/watch/watch-cache.ts';
 import { Backoff } from './backoff.ts';
 import type { IngestCounters } from './counters.ts';
 import { Fence } from './fence.ts';
+import type { Definitions } from './definitions.ts';
 import { type LaneType, laneType } from './lane-type.ts';
 import type { LiveTrack } from './live-tracks.ts';
 import { LogTail } from './log-tail.ts';
 import { Publisher } from './publisher.ts';
 import { type HistoryPlace, Reflector } from './reflector.ts';
+import { Redefinition } from './redefinition.ts';
 import type { LaneGrant, Reigns, TrackGrant } from './reigns.ts';
 import type { Turnstile } from './turnstile.ts';
 
@@ -27,6 +29,7 @@ export interface LaneIngestDependencies {
   readonly bus: Bus;
   readonly upstream: Upstream;
   readonly discovery: Discovery;
+  readonly definitions: Definitions;
   readonly reigns: Reigns;
   readonly clock: Clock;
   readonly log: Log;
@@ -69,6 +72,9 @@ export class LaneIngest {
   #listFirst: boolean;
   /** Of the history before the next. */
   #epochBefore = 0;
+  /** Of a custom resource, once its type was looked for. */
+  #redefinition: Redefinition | undefined;
+  #redefined = false;
 
   /** `entry`: the history to go on with. `onEnded` is called before followers are told, who may then open it anew. */
   constructor(
@@ -100,11 +106,14 @@ export class LaneIngest {
     log.info({ lane: laneKey(lane), resumes: entry !== undefined }, 'lane opens');
     this.ended = this.#run(granted).then((how) => {
       this.#abort.abort();
+      this.#redefinition?.close();
       this.#opened.reject(new StatusError(storageInitializing(0)));
       onEnded();
       // A lane closed on purpose has no followers to tell.
-      if (how === 'gone') publisher.end('ended');
+      const gone = how === 'gone' || this.#redefined;
+      if (gone) publisher.end('ended');
       publisher.close();
+      if (gone && this.#redefinition !== undefined) this.#rediscover();
     });
   }
 
@@ -179,8 +188,16 @@ export class LaneIngest {
       if (granted !== undefined) this.#begin(await granted);
       if (this.signal.aborted) return 'closed';
       const resume = !this.#listFirst;
-      const standingBy = (): HistoryPlace | undefined => (this.publisher.leads ? undefined : this.#entry);
-      const reading = { lane, type, publisher: this.publisher, resume, standingBy, copyBytes: this.#config.copier?.() };
+      const redefinition = this.#redefinition;
+      const reading = {
+        lane,
+        type,
+        publisher: this.publisher,
+        resume,
+        standingBy: () => (this.publisher.leads ? undefined : this.#entry),
+        stands: redefinition && (() => redefinition.stands()),
+        copyBytes: this.#config.copier?.(),
+      };
       const reflector = (this.#reflector = new Reflector({ ...this.#deps, ...reading }));
       if (granted !== undefined) this.#opened.resolve(reflector.opened);
       return await reflector.run(this.signal);
@@ -264,9 +281,26 @@ export class LaneIngest {
   }
 
   async #askType(): Promise<LaneType> {
-    const { discovery, upstream } = this.#deps;
+    const { discovery } = this.#deps;
     const info = await discovery.lookup(this.lane);
     if (info === undefined) throw new StatusError(notFound(this.lane, ''));
-    return await laneType(upstream, this.lane, info, this.signal);
+    if (!info.custom) return laneType(this.lane, info, undefined);
+    const onRedefined = (): void => this.#onRedefined();
+    const { lane, signal } = this;
+    this.#redefinition ??= new Redefinition({ ...this.#deps, lane, signal, onRedefined });
+    return laneType(lane, info, await this.#redefinition.read());
+  }
+
+  /** A version may not be served any more, or another scope. */
+  #rediscover(): void {
+    const { discovery, log } = this.#deps;
+    discovery.refresh().catch((error: unknown) => log.debug({ err: error }, 'discovery was not read anew'));
+  }
+
+  /** Nothing that was read continues: it ends, and whoever asks for the lane again opens what it is now. */
+  #onRedefined(): void {
+    this.#deps.log.info({ lane: laneKey(this.lane) }, 'a custom resource was defined anew');
+    this.#redefined = true;
+    this.#abort.abort();
   }
 }

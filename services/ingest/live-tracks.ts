@@ -60,8 +60,11 @@ export class LiveTracks {
     return this.#lives.flatMap(({ tail }) => tail ?? []);
   }
 
-  /** Publishes what is new in the ring. All of the lane up to `rv` was read; the others are told if that is due. */
-  flush(epoch: number, rv: ResourceVersion): void {
+  /**
+   * Publishes what is new in the ring. All of the lane up to `rv` was read, which the other partitions are told if that
+   * is due, or `isAwaited`.
+   */
+  flush(epoch: number, rv: ResourceVersion, isAwaited: boolean): void {
     for (const [partition, live] of this.#lives.entries()) {
       const end = this.#ring.end(partition);
       if (live.next === end) continue;
@@ -72,7 +75,7 @@ export class LiveTracks {
     }
     if (this.#lives.length === 1 || this.#lives.every(({ told }) => told >= rv)) return;
     const wait = this.#vouchedAt + WATERMARK_MS - this.#clock.now();
-    if (wait <= 0) {
+    if (wait <= 0 || isAwaited) {
       this.#tell(epoch, rv);
     } else {
       this.#due ??= this.#clock.setTimeout(() => {

@@ -66,6 +66,30 @@ test('a turn brings a batch to the partitions it concerns, and then to all other
 });
 
 describe('watermarks', () => {
+  test('go out at once where followers wait for what was read, and what was read goes out ungathered', async () => {
+    const { publisher, seen, clock } = started({ gatherMs: 10 });
+    publisher.change(modified(0, 11));
+    await turns();
+    seen.length = 0;
+    await clock.advanceAsync(1);
+    publisher.change(modified(0, 12));
+    publisher.hasten(14);
+    publisher.change(modified(0, 13));
+    await turns();
+    expect(seen, 'it is not there yet').toEqual([]);
+    publisher.change(modified(1, 14));
+    await turns();
+    expect(seen).toEqual(['0 batch 12,13', '1 batch 14', '0 watermark 14', '2 watermark 14', '3 watermark 14']);
+    seen.length = 0;
+    publisher.change(modified(0, 15));
+    await turns();
+    expect(seen, 'nobody waits any more').toEqual([]);
+    publisher.hasten(15);
+    await turns();
+    expect(seen).toEqual(['0 batch 15', '1 watermark 15', '2 watermark 15', '3 watermark 15']);
+    expect(clock.pending).toBe(0);
+  });
+
   test('go out every 20 ms at most, and the last one owed is sent by itself', async () => {
     const { publisher, seen, clock, caches } = started();
     publisher.change(modified(0, 11));

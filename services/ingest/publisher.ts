@@ -69,6 +69,8 @@ export class Publisher {
   #published: ResourceVersion = 0;
   #changesAsked = 0;
   #interrupted = false;
+  /** Followers wait for this version; 0: for none that has not been published. */
+  #hastened: ResourceVersion = 0;
   /** Events of version #read.rv that a resumed watch will send again. */
   #repeats = 0;
   #live: LiveTracks | undefined;
@@ -201,8 +203,15 @@ export class Publisher {
     }
     this.#unpublishedBytes += change.frame.length;
     if (this.#unpublishedBytes > UNPUBLISHED_BYTES_MAX) this.flush();
+    else if (this.#hastened > 0 && rv >= this.#hastened) this.#flushAtOnce();
     else this.#flushing ??= this.#flushSoon();
     return true;
+  }
+
+  /** Followers wait for `rv`: as soon as that is read it is published, and all partitions are told, ungathered. */
+  hasten(rv: ResourceVersion): void {
+    this.#hastened = Math.max(this.#hastened, rv);
+    if (this.#hastened <= this.#read.rv) this.#flushAtOnce();
   }
 
   /** Upstream vouches that everything up to `rv` was read. */
@@ -235,7 +244,9 @@ export class Publisher {
     this.#cancelFlush();
     if (this.#undeclared === undefined && this.#live !== undefined && this.#epoch > 0) {
       this.#published = this.settled;
-      this.#live.flush(this.#epoch, this.#read.rv);
+      const isAwaited = this.#hastened > 0 && this.#hastened <= this.#read.rv;
+      if (isAwaited) this.#hastened = 0;
+      this.#live.flush(this.#epoch, this.#read.rv, isAwaited);
       this.#flushedAt = this.#options.clock.now();
     }
     this.ring.trim();
@@ -279,6 +290,7 @@ export class Publisher {
 
   #restartAt(rv: ResourceVersion): void {
     this.ring.restart(rv);
+    this.#hastened = 0;
     this.#read = { rv, index: WHOLE_VERSION };
     this.#published = rv;
     this.#repeats = 0;
@@ -349,6 +361,15 @@ export class Publisher {
     const { clock, gatherMs } = this.#options;
     const wait = this.#flushedAt + gatherMs - clock.now();
     if (wait > 0) return clock.setTimeout(() => this.flush(), wait);
+    return this.#flushInTurn();
+  }
+
+  #flushAtOnce(): void {
+    this.#flushing?.cancel();
+    this.#flushing = this.#flushInTurn();
+  }
+
+  #flushInTurn(): { cancel(): void } {
     const immediate = setImmediate(() => this.flush());
     return { cancel: () => clearImmediate(immediate) };
   }

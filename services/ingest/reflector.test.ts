@@ -6,8 +6,8 @@ import { Turnstile } from './turnstile.ts';
 
 const forever = new AbortController().signal;
 
-function started(listings?: Turnstile): TestLane {
-  const lane = new TestLane(listings);
+function started(listings?: Turnstile, stands?: () => Promise<boolean>): TestLane {
+  const lane = new TestLane(listings, stands);
   onTestFinished(async () => {
     lane.abort.abort();
     await lane.running;
@@ -344,4 +344,19 @@ test('closing it ends the request, and who waits for it to open is told', async 
   expect(await lane.running).toBe('closed');
   expect(request.signal.aborted).toBe(true);
   expect(await opened).toMatchObject({ status: { code: 429 } });
+});
+
+describe('a history that another ingest began', () => {
+  test.each([
+    ['goes on with a new listing', undefined, 7],
+    ['of a custom resource, maybe of another definition, does not (W19)', () => Promise.resolve(true), 8],
+  ])('%s', async (_, stands, epoch) => {
+    const lane = started(undefined, stands);
+    await listed(lane);
+    await lane.reflector.rewind({ epoch: 7, rv: 20 });
+    (await lane.upstream.next()).refuse(410, { reason: 'Expired' });
+    (await lane.upstream.next()).listing(30, [pod('a', 25)]);
+    await until(() => lane.follower.seen.length > 1);
+    expect(lane.publisher.epoch).toBe(epoch);
+  });
 });

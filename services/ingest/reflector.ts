@@ -42,6 +42,8 @@ export interface ReflectorOptions {
    * the leader's to make. Default: this ingest publishes it.
    */
   readonly standingBy?: () => HistoryPlace | undefined;
+  /** Asked when upstream has cut a watch short: false if the resource may be another since. Default: it never is. */
+  readonly stands?: (() => Promise<boolean>) | undefined;
   /** Passed by one listing at a time. */
   readonly listings: Turnstile;
   readonly clock: Clock;
@@ -52,14 +54,17 @@ export interface ReflectorOptions {
   readonly copyBytes?: CopyBytes | undefined;
 }
 
+/** `redefined`: of a resource that may be another since. */
+type End = WatchEnd | { readonly kind: 'redefined' };
+
 /** A version of one history of a lane. */
 export interface HistoryPlace {
   readonly epoch: number;
   readonly rv: ResourceVersion;
 }
 
-/** What to do next. `list`: nothing continues what is held. `watch`: go on from it. */
-type Step = 'list' | 'watch';
+/** What to do next. `list`: nothing continues what is held. `watch`: go on from it. `gone`: it is not there any more. */
+type Step = 'list' | 'watch' | 'gone';
 
 /**
  * Keeps one lane in step with upstream: a watch-list first (or a paged LIST and a WATCH on servers without it), then
@@ -82,6 +87,8 @@ export class Reflector {
   #relist = false;
   #rewind: { readonly to: HistoryPlace; readonly done: () => void } | undefined;
   #ended = false;
+  /** What is continued was begun by another ingest. */
+  #inherited = false;
 
   constructor(options: ReflectorOptions) {
     this.#options = options;
@@ -90,7 +97,7 @@ export class Reflector {
     this.#opened.promise.catch(() => undefined);
     options.publisher.onLost = (reason) => this.#onLost(reason);
     if (options.resume !== true) return;
-    this.#listed = this.#continues = true;
+    this.#inherited = this.#listed = this.#continues = true;
     this.#opened.resolve();
   }
 
@@ -122,8 +129,8 @@ export class Reflector {
   }
 
   /**
-   * Follows upstream until `signal` aborts. 'gone': upstream no longer serves what was published (404), which is for
-   * the caller to tell. Never rejects; see `opened`.
+   * Follows upstream until `signal` aborts. 'gone': upstream no longer serves what was published (404, or another
+   * definition of it), which is for the caller to tell. Never rejects; see `opened`.
    */
   async run(signal: AbortSignal): Promise<'closed' | 'gone'> {
     let step: Step = this.#continues ? 'watch' : 'list';
@@ -151,14 +158,14 @@ export class Reflector {
     const rewind = this.#rewind;
     if (rewind === undefined) return false;
     this.#rewind = undefined;
-    this.#continues = this.#listed = true;
+    this.#inherited = this.#continues = this.#listed = true;
     this.#options.publisher.restart(rewind.to.epoch, rewind.to.rv);
     rewind.done();
     return true;
   }
 
   /** One step; resolves with the next. Rejects if upstream will not serve a lane that was never read. */
-  async #take(step: Step, life: AbortSignal): Promise<Step | 'gone'> {
+  async #take(step: Step, life: AbortSignal): Promise<Step> {
     const { log, lane, clock } = this.#options;
     const signal = AbortSignal.any([life, this.#interrupt.signal]);
     try {
@@ -225,7 +232,7 @@ export class Reflector {
       this.#publishListing({ rv: resourceVersion, objects: objects.splice(0) });
       listed();
     });
-    if (!listing) return await this.#afterWatch(end, signal);
+    if (!listing || end.kind === 'redefined') return await this.#afterWatch(end, signal);
     if (end.kind === 'refused' && (end.status.code === 422 || end.status.reason === 'Invalid')) {
       this.#watchListRefused = true;
       return 'list';
@@ -249,12 +256,13 @@ export class Reflector {
     signal: AbortSignal,
     query: Record<string, string>,
     onEvent: (type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK', object: Buffer, frame: Buffer) => void,
-  ): Promise<WatchEnd> {
-    const { upstream, lane, random } = this.#options;
-    const timeoutSeconds = String(WATCH_SECONDS_MIN + Math.floor(random() * WATCH_SECONDS_SPREAD));
-    return await readWatch(
+  ): Promise<End> {
+    const { upstream, lane, random, clock, stands } = this.#options;
+    const seconds = WATCH_SECONDS_MIN + Math.floor(random() * WATCH_SECONDS_SPREAD);
+    const due = clock.now() + seconds * 1_000;
+    const end = await readWatch(
       upstream,
-      { lane, query: { ...query, timeoutSeconds }, signal },
+      { lane, query: { ...query, timeoutSeconds: String(seconds) }, signal },
       {
         onOpen: (warnings) => (this.#warnings = warnings),
         onEvent: (...event) => {
@@ -263,16 +271,13 @@ export class Reflector {
         },
       },
     );
+    const short = end.kind === 'eof' && clock.now() < due && !signal.aborted;
+    return short && stands !== undefined && !(await stands()) ? { kind: 'redefined' } : end;
   }
 
   #onEvent(eventType: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK', object: Buffer, frame: Buffer): void {
-    const {
-      publisher,
-      type: { schema },
-      counters,
-      clock,
-      copyBytes = ownCopy,
-    } = this.#options;
+    const { publisher, type, counters, clock, copyBytes = ownCopy } = this.#options;
+    const { schema } = type;
     if (eventType === 'BOOKMARK') {
       this.#backoff.reset();
       this.#bookmark ??= ownCopy(object);
@@ -289,9 +294,10 @@ export class Reflector {
     this.#backoff.reset();
   }
 
-  async #afterWatch(end: WatchEnd, signal: AbortSignal): Promise<Step> {
+  async #afterWatch(end: End, signal: AbortSignal): Promise<Step> {
     const { counters, log, lane, publisher, clock, standingBy } = this.#options;
     if (end.kind === 'eof') return 'watch';
+    if (end.kind === 'redefined') return signal.aborted ? 'watch' : 'gone';
     if (!isExpired(end.status)) throw new StatusError(end.status);
     counters.expired++;
     const stands = standingBy?.();
@@ -310,11 +316,14 @@ export class Reflector {
   }
 
   #publishListing(listing: Listing): void {
-    const { publisher, lane, type, log } = this.#options;
+    const { publisher, lane, type, log, stands } = this.#options;
     const facts = { ...type, bookmark: this.#bookmark, warnings: this.#warnings };
     const backwards = listing.rv < publisher.rv;
     if (backwards) log.error({ lane: laneKey(lane), held: publisher.rv, listed: listing.rv }, 'history went backwards');
-    const declared = publisher.listing(facts, listing, !this.#listed || backwards);
+    // Whoever began it may have known another definition.
+    const foreign = stands !== undefined && this.#inherited;
+    const declared = publisher.listing(facts, listing, !this.#listed || backwards || foreign);
+    this.#inherited = false;
     this.#listed = this.#continues = true;
     this.#listing = false;
     this.#backoff.reset();

@@ -11,6 +11,11 @@ export class SharedWork<T> {
     this.#work = work;
   }
 
+  /** True if nothing runs and nobody waits. */
+  get idle(): boolean {
+    return this.#current === undefined && this.#next === undefined;
+  }
+
   /** The result of a run that begins after this call. */
   ask(): Promise<T> {
     const current = this.#current;

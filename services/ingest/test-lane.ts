@@ -114,13 +114,14 @@ export class TestLane {
   readonly reflector: Reflector;
   readonly running: Promise<'closed' | 'gone'>;
 
-  constructor(listings = new Turnstile(1)) {
+  /** `stands`: of a custom resource; see ReflectorOptions. */
+  constructor(listings = new Turnstile(1), stands?: () => Promise<boolean>) {
     const bus = new MemoryBus();
     this.publisher = leadingPublisher(bus, { clock: this.clock });
     this.follower = new Follower(bus, 't');
     const { clock, upstream, counters, publisher } = this;
     const common = { lane: PODS, type: POD_TYPE, log: silent, random: () => 1 };
-    this.reflector = new Reflector({ ...common, upstream, publisher, listings, clock, counters });
+    this.reflector = new Reflector({ ...common, upstream, publisher, listings, clock, counters, stands });
     this.running = this.reflector.run(this.abort.signal);
   }
 

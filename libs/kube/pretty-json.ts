@@ -1,0 +1,125 @@
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_BRACKET = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const NEWLINE = 0x0a;
+const SPACE = 0x20;
+
+const IS_SPACE = new Uint8Array(256);
+for (const byte of Buffer.from(' \t\r\n')) IS_SPACE[byte] = 1;
+
+/** Most bytes one byte of input becomes, but for its indentation: `:` and a space, or a comma and a line break. */
+const GROWTH = 2;
+/** Room asked for at once beyond what is needed. */
+const SPARE_BYTES = 1024;
+
+/**
+ * Indents JSON as kube-apiserver does for `?pretty=true` (Go's json.MarshalIndent with two spaces; protocol row N4),
+ * chunk by chunk: what is held between two chunks is a few numbers. Nothing of strings and numbers is changed, white
+ * space between tokens is dropped, also that at the end: upstream's indented answers end without a line break. The
+ * input is taken to be JSON, unchecked.
+ */
+export class PrettyPrinter {
+  #depth = 0;
+  #inString = false;
+  /** The byte before, in a string, was a backslash that escapes the next. */
+  #escaped = false;
+  /** A bracket was opened, and what follows decides whether it closes on the same line. */
+  #opened = false;
+  #out = Buffer.alloc(0);
+  #length = 0;
+
+  /** What is written for `chunk`, which may end anywhere. May be empty; it is the caller's own. */
+  push(chunk: Buffer): Buffer {
+    this.#out = Buffer.allocUnsafeSlow(chunk.length * GROWTH + SPARE_BYTES);
+    this.#length = 0;
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#inString) at = this.#string(chunk, at);
+      else this.#token(chunk[at++]!);
+    }
+    const out = this.#out.subarray(0, this.#length);
+    this.#out = Buffer.alloc(0);
+    return out;
+  }
+
+  /** Copies what of a string is in `chunk`; returns where it, or the chunk, ends. */
+  #string(chunk: Buffer, start: number): number {
+    // Enough for all of the chunk that is left, so that each byte is written without another look.
+    this.#reserve(chunk.length - start);
+    const out = this.#out;
+    let length = this.#length;
+    let escaped = this.#escaped;
+    let at = start;
+    while (at < chunk.length) {
+      const byte = chunk[at++]!;
+      out[length++] = byte;
+      if (escaped) escaped = false;
+      else if (byte === BACKSLASH) escaped = true;
+      else if (byte === QUOTE) {
+        this.#inString = false;
+        break;
+      }
+    }
+    this.#escaped = escaped;
+    this.#length = length;
+    return at;
+  }
+
+  #token(byte: number): void {
+    if (IS_SPACE[byte] === 1) return;
+    const closes = byte === CLOSE_BRACE || byte === CLOSE_BRACKET;
+    if (this.#opened && !closes) {
+      this.#depth++;
+      this.#newLine();
+      this.#opened = false;
+    } else if (closes) {
+      if (!this.#opened) {
+        this.#depth--;
+        this.#newLine();
+      }
+      this.#opened = false;
+    }
+    this.#put(byte);
+    if (byte === COMMA) this.#newLine();
+    else if (byte === COLON) this.#put(SPACE);
+    else if (byte === QUOTE) this.#inString = true;
+    else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) this.#opened = true;
+  }
+
+  #newLine(): void {
+    const spaces = this.#depth * 2;
+    this.#reserve(1 + spaces);
+    const out = this.#out;
+    let length = this.#length;
+    out[length++] = NEWLINE;
+    for (const end = length + spaces; length < end; length++) out[length] = SPACE;
+    this.#length = length;
+  }
+
+  #put(byte: number): void {
+    if (this.#length === this.#out.length) this.#reserve(1);
+    this.#out[this.#length++] = byte;
+  }
+
+  #reserve(bytes: number): void {
+    const needed = this.#length + bytes;
+    if (needed <= this.#out.length) return;
+    const grown = Buffer.allocUnsafeSlow(needed * GROWTH + SPARE_BYTES);
+    this.#out.copy(grown, 0, 0, this.#length);
+    this.#out = grown;
+  }
+}
+
+/** `parts` of one JSON text, indented: see PrettyPrinter. */
+export function* prettyJson(parts: Iterable<Buffer>): Generator<Buffer, void> {
+  const printer = new PrettyPrinter();
+  for (const part of parts) {
+    const pretty = printer.push(part);
+    if (pretty.length > 0) yield pretty;
+  }
+}
