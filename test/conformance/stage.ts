@@ -5,6 +5,7 @@ import type { ControlPlaneOptions } from '../support/control-plane-setup.ts';
 import { DogwatchCluster } from '../support/cluster-process.ts';
 import { DogwatchProcess } from '../support/dogwatch-process.ts';
 import type { Endpoint, KubeClient } from '../support/kube-client.ts';
+import type { Sample } from '../support/prometheus-text.ts';
 
 /**
  * What the suites run through: `kube-apiserver` itself (what fails there is a fault of the test), `dogwatch sidecar`, or a
@@ -73,6 +74,13 @@ export class Stage {
 
   kubeconfig(user: string): Promise<string> {
     return this.plane.kubeconfig(user, this.through);
+  }
+
+  /** Of the sidecar, or of all processes of the cluster; nothing where there is no dogwatch. */
+  async metrics(): Promise<Sample[]> {
+    if (this.#dogwatch === undefined) return [];
+    const processes = this.#dogwatch instanceof DogwatchProcess ? [this.#dogwatch] : this.#dogwatch.members();
+    return (await Promise.all(processes.map((process) => process.metrics()))).flat();
   }
 
   async stop(): Promise<void> {

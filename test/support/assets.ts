@@ -13,12 +13,14 @@ const GO_WANTED = { major: 1, minor: 26 };
 const BUILD_LOCK_TIMEOUT_MS = 60 * 60_000;
 const PROGRESS_MS = 10_000;
 
-type GoModule = 'etcd' | 'helm' | 'kubernetes' | 'nats';
+type GoModule = 'controller' | 'etcd' | 'helm' | 'kine' | 'kubernetes' | 'nats';
 
 /** What pins the version of a module's programs in its go.mod. */
 const PINS: Record<GoModule, string> = {
+  controller: 'sigs.k8s.io/controller-runtime',
   etcd: 'go.etcd.io/etcd/server/v3',
   helm: 'helm.sh/helm/v4',
+  kine: 'github.com/k3s-io/kine',
   kubernetes: 'k8s.io/kubernetes',
   nats: 'github.com/nats-io/nats-server/v2',
 };
@@ -35,14 +37,17 @@ interface Program {
 
 const PROGRAMS = {
   etcd: { module: 'etcd', package: PINS.etcd, ours: false },
+  kine: { module: 'kine', package: PINS.kine, ours: false },
   'nats-server': { module: 'nats', package: PINS.nats, ours: false },
   'kube-apiserver': kubernetes('cmd/kube-apiserver'),
   kubectl: kubernetes('cmd/kubectl'),
   informers: { module: 'kubernetes', package: './cmd/informers', ours: true },
+  'storage-cases': { module: 'kubernetes', package: './cmd/storage-cases', ours: true, test: true },
   'kubelet-api': { module: 'kubernetes', package: './cmd/kubelet-api', ours: true },
   'kube-controller-manager': kubernetes('cmd/kube-controller-manager'),
   'kube-scheduler': kubernetes('cmd/kube-scheduler'),
   kubemark: kubernetes('cmd/kubemark'),
+  'widget-controller': { module: 'controller', package: '.', ours: true },
   'e2e.test': { ...kubernetes('test/e2e'), test: true },
   helm: { module: 'helm', package: `${PINS.helm}/cmd/helm`, ours: false },
 } as const satisfies Record<string, Program>;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { CertificateAuthority, signingKey } from './certificates.ts';
 import { AUDIT_POLICY, tokenFile, type TokenUser, tokenUsers } from './control-plane-users.ts';
 import { freePorts } from './free-ports.ts';
+import { kineFlags, STORE } from './kine.ts';
 import { type Endpoint, kubeconfig } from './kube-client.ts';
 
 /** The parts of a control plane, in the order in which they start. */
@@ -13,9 +14,18 @@ export type Component = (typeof COMPONENTS)[number];
 export interface ControlPlaneOptions {
   /** Default: etcd and kube-apiserver. */
   readonly components?: readonly Component[];
+  /** Those of them that the test starts itself, by `restart`. */
+  readonly later?: readonly Component[];
   /** Nodes whose kubelets get a token (user system:node:NAME). */
   readonly nodes?: readonly string[];
   readonly apiserverFlags?: readonly string[];
+}
+
+/** What a component is started with besides, where a test wants it otherwise. */
+export interface ComponentOptions {
+  /** For controllers; default: kube-apiserver's, as admin. */
+  readonly kubeconfig?: string;
+  readonly flags?: readonly string[];
 }
 
 /** Everything that is decided before the first process starts. */
@@ -67,11 +77,13 @@ export async function prepare(options: ControlPlaneOptions): Promise<Setup> {
   };
 }
 
-/** Where a component says that it is ready: etcd over HTTP, the others over TLS with the test authority. */
+/** Where a component says that it is ready: etcd or kine over HTTP, the others over TLS with the test authority. */
 export function healthUrl({ ports }: Setup, component: Component): URL {
   switch (component) {
     case 'etcd':
-      return new URL(`http://127.0.0.1:${ports.etcd}/readyz`);
+      return STORE === 'kine'
+        ? new URL(`http://127.0.0.1:${ports['etcd-peer']}/metrics`)
+        : new URL(`http://127.0.0.1:${ports.etcd}/readyz`);
     case 'kube-apiserver':
       return new URL(`https://127.0.0.1:${ports[component]}/readyz`);
     case 'kube-controller-manager':
@@ -86,22 +98,31 @@ export function auditLog({ dir }: Setup): string {
 }
 
 /** The command line of a component. */
-export function flags(setup: Setup, component: Component, options: ControlPlaneOptions): string[] {
+export function flags(setup: Setup, component: Component, options: ControlPlaneOptions & ComponentOptions): string[] {
+  return [...defaultFlags(setup, component, options), ...(options.flags ?? [])];
+}
+
+function defaultFlags(setup: Setup, component: Component, options: ControlPlaneOptions & ComponentOptions): string[] {
   const file = (name: string): string => join(setup.dir, name);
   switch (component) {
     case 'etcd':
-      return etcdFlags(setup);
+      return STORE === 'kine' ? flagsOfKine(setup) : etcdFlags(setup);
     case 'kube-apiserver':
       return apiserverFlags(setup, options);
     case 'kube-controller-manager':
       return [
-        ...controllerFlags(setup, component),
+        ...controllerFlags(setup, component, options.kubeconfig),
         `--service-account-private-key-file=${file('sa.key')}`,
         `--root-ca-file=${file('ca.crt')}`,
       ];
     case 'kube-scheduler':
-      return controllerFlags(setup, component);
+      return controllerFlags(setup, component, options.kubeconfig);
   }
+}
+
+/** kine in etcd's place: it has no peers, so that their port is its metrics'. */
+function flagsOfKine({ dir, ports }: Setup): string[] {
+  return kineFlags({ dir, port: ports.etcd, metricsPort: ports['etcd-peer'] });
 }
 
 function etcdFlags({ dir, ports }: Setup): string[] {
@@ -145,10 +166,14 @@ function apiserverFlags(setup: Setup, options: ControlPlaneOptions): string[] {
   ];
 }
 
-function controllerFlags({ dir, ports }: Setup, component: 'kube-controller-manager' | 'kube-scheduler'): string[] {
+function controllerFlags(
+  { dir, ports }: Setup,
+  component: 'kube-controller-manager' | 'kube-scheduler',
+  kubeconfigFile = join(dir, 'admin.kubeconfig'),
+): string[] {
   const file = (name: string): string => join(dir, name);
   return [
-    `--kubeconfig=${file('admin.kubeconfig')}`,
+    `--kubeconfig=${kubeconfigFile}`,
     '--bind-address=127.0.0.1',
     `--secure-port=${ports[component]}`,
     `--tls-cert-file=${file('server.crt')}`,

@@ -8,6 +8,7 @@ import { Child } from './child.ts';
 import {
   auditLog,
   type Component,
+  type ComponentOptions,
   COMPONENTS,
   type ControlPlaneOptions,
   flags,
@@ -20,6 +21,7 @@ import { Etcd } from './etcd.ts';
 import { eventually, GiveUp } from './eventually.ts';
 import { freePorts } from './free-ports.ts';
 import { type Endpoint, kubeconfig, KubeClient } from './kube-client.ts';
+import { NEEDS_ETCD, STORE } from './kine.ts';
 import { parsePrometheusText, type Sample } from './prometheus-text.ts';
 
 const READY_TIMEOUT_MS = 90_000;
@@ -40,7 +42,6 @@ export class ControlPlane {
   /** Signs the client certificates that kube-apiserver accepts; its own is in `clientCaFile`. */
   readonly authority: CertificateAuthority;
   readonly clientCaFile: string;
-  readonly etcd: Etcd;
   readonly #setup: Setup;
   readonly #options: ControlPlaneOptions;
   readonly #children = new Map<string, Child>();
@@ -51,10 +52,15 @@ export class ControlPlane {
     this.endpoint = setup.apiserver;
     this.authority = setup.authority;
     this.clientCaFile = join(setup.dir, 'ca.crt');
-    this.etcd = new Etcd(setup.ports.etcd);
     this.#setup = setup;
     this.#options = options;
     this.admin = this.client('admin');
+  }
+
+  /** Throws where NEEDS_ETCD says why there is none. */
+  get etcd(): Etcd {
+    if (NEEDS_ETCD !== undefined) throw new Error(NEEDS_ETCD);
+    return new Etcd(this.#setup.ports.etcd);
   }
 
   /** Starts the components one after the other, each awaited until it says that it is ready. */
@@ -62,7 +68,7 @@ export class ControlPlane {
     const plane = new ControlPlane(await prepare(options), options);
     const wanted = options.components ?? ['etcd', 'kube-apiserver'];
     try {
-      for (const component of COMPONENTS.filter((name) => wanted.includes(name))) {
+      for (const component of COMPONENTS.filter((name) => wanted.includes(name) && !options.later?.includes(name))) {
         await plane.restart(component);
         if (component === 'kube-apiserver') await plane.#grant();
       }
@@ -100,10 +106,10 @@ export class ControlPlane {
   }
 
   /** Starts a component (again: on its old port and data) and awaits its readiness. */
-  async restart(component: Component): Promise<void> {
+  async restart(component: Component, options: ComponentOptions = {}): Promise<void> {
     const child = await this.startChild(component, {
-      asset: component,
-      args: flags(this.#setup, component, this.#options),
+      asset: component === 'etcd' ? STORE : component,
+      args: flags(this.#setup, component, { ...this.#options, ...options }),
     });
     await eventually({ what: `${component} is ready`, timeoutMs: READY_TIMEOUT_MS }, () =>
       this.#ready(component, child),
@@ -128,7 +134,7 @@ export class ControlPlane {
   }
 
   /** A real kubelet over a fake container runtime. Its Ready condition is the caller's to await. */
-  async startKubelet(name: string, kubeconfigFile: string): Promise<Child> {
+  async startKubelet(name: string, kubeconfigFile: string, extraFlags: readonly string[] = []): Promise<Child> {
     const [port, readOnlyPort] = await freePorts(2);
     const scratch = join(this.dir, `kubelet-${name}`);
     await mkdir(scratch, { recursive: true });
@@ -142,6 +148,7 @@ export class ControlPlane {
         `--kubelet-port=${port}`,
         `--kubelet-read-only-port=${readOnlyPort}`,
         `--cert-dir=${scratch}`,
+        ...extraFlags,
       ],
       env: { ...process.env, TMPDIR: scratch },
     });
@@ -157,6 +164,11 @@ export class ControlPlane {
     });
     this.#children.set(name, child);
     return child;
+  }
+
+  /** Throws with the end of its log if a process of the control plane has died by itself. */
+  assertNoneDied(): void {
+    for (const child of this.#children.values()) child.assertNotFailed();
   }
 
   /**

@@ -34,6 +34,11 @@ export class Etcd {
     this.#port = port;
   }
 
+  /** For etcd's own clients. */
+  get server(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
   /**
    * All events of a built-in resource (`configmaps`, `leases`) from revision `from` to the one at `upTo`, which must be
    * an event of it. Fails if etcd has compacted `from` away (kube-apiserver compacts after five minutes).
@@ -78,6 +83,11 @@ export class Etcd {
     const key = base64(prefix(resource) + object);
     const { kvs = [] } = await this.#call<{ kvs?: KeyValue[] }>('/v3/kv/range', { key });
     await this.#call('/v3/kv/put', { key, value: kvs[0]?.value ?? '' });
+  }
+
+  /** Forgets what was before `revision`, as kube-apiserver does every five minutes. */
+  async compact(revision: number): Promise<void> {
+    await this.#call('/v3/kv/compaction', { revision: String(revision), physical: true });
   }
 
   async #call<T>(path: string, body: object): Promise<T> {

@@ -4,13 +4,18 @@ import { createServer } from 'node:net';
 const LOWEST = 20_000;
 const HIGHEST = 32_000;
 
-/** `count` ports that are free on 127.0.0.1 right now, for children that cannot listen on 0. */
+// One that was given out may not be bound yet.
+const given = new Set<number>();
+
+/** `count` ports that are free on every address right now, for children that cannot listen on 0; none is given twice. */
 export async function freePorts(count: number): Promise<number[]> {
   const ports = new Set<number>();
   for (let attempt = 0; ports.size < count; attempt += 1) {
-    if (attempt > 1_000) throw new Error('no free ports on 127.0.0.1 between 20000 and 32000');
+    if (attempt > 1_000) throw new Error('no free ports between 20000 and 32000');
     const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST));
-    if (!ports.has(port) && (await isFree(port))) ports.add(port);
+    if (given.has(port)) continue;
+    given.add(port);
+    if (await isFree(port)) ports.add(port);
   }
   return [...ports];
 }
@@ -19,6 +24,7 @@ function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();
     server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+    // A kubelet listens on all addresses, and others on one each.
+    server.listen(port, '0.0.0.0', () => server.close(() => resolve(true)));
   });
 }
