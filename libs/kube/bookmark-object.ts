@@ -17,17 +17,15 @@ interface Member {
   readonly text: string;
 }
 
-/** In the layout of `object`, whose other members, of metadata too, are kept. */
+/** In the layout of `object`, whose other members, of metadata and its annotations too, are kept. */
 export function jsonBookmark(object: Buffer): BookmarkObject {
   const { before, members, after } = splitMetadata(object);
-  const plain = members.filter(({ key }) => key !== 'annotations');
-  const end = { key: 'annotations', text: `"annotations":{"${END_ANNOTATION}":"true"}` };
-  const annotated = members.map((member) => (member.key === 'annotations' ? end : member));
-  if (plain.length === members.length) {
-    if (jsonLayout(object) === 'unstructured') annotated.unshift(end);
-    else annotated.push(end);
-  }
-  const forms = [plain, annotated].map((form) => {
+  const own = members.find(({ key }) => key === 'annotations');
+  const first = jsonLayout(object) === 'unstructured';
+  const forms = [false, true].map((end) => {
+    const annotations = annotationsMember(own, end);
+    const form = members.flatMap((member) => (member === own ? annotations : [member]));
+    if (own === undefined) form.splice(first ? 0 : form.length, 0, ...annotations);
     const at = form.findIndex(({ key }) => key === 'resourceVersion');
     if (at === -1) throw new MalformedFrame('a bookmark with a resourceVersion', 0);
     const head = form.slice(0, at).map(({ text }) => `${text},`);
@@ -38,6 +36,18 @@ export function jsonBookmark(object: Buffer): BookmarkObject {
     const { head, tail } = forms[initialEventsEnd ? 1 : 0]!;
     return Buffer.from(`${head}${rv}${tail}`, 'latin1');
   };
+}
+
+/** What a type of its own writes (that of DaemonSets does) stands in the one and the other; none are no member. */
+function annotationsMember(own: Member | undefined, end: boolean): Member[] {
+  const held = JSON.parse(`{${own?.text ?? ''}}`) as { annotations?: Record<string, string> };
+  const { [END_ANNOTATION]: _, ...kept } = held.annotations ?? {};
+  const all = Object.entries({ ...kept, ...(end ? { [END_ANNOTATION]: 'true' } : {}) });
+  if (all.length === 0) return [];
+  // As Go writes a map: in the order of its keys, and with these escaped.
+  const sorted = Object.fromEntries(all.toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  const text = JSON.stringify(sorted).replaceAll(/[<>&]/g, (found) => `\\u00${found.charCodeAt(0).toString(16)}`);
+  return [{ key: 'annotations', text: `"annotations":${text}` }];
 }
 
 /** The members of the object's metadata, and what stands before and after it. */
@@ -84,7 +94,7 @@ export const EMPTY_OBJECT = bytesField(
   bytesField(8),
 );
 
-/** The other fields of `object`, and of its metadata, are kept. */
+/** The other fields of `object`, of its metadata and the other annotations are kept. */
 export function protobufBookmark(object: Buffer): BookmarkObject {
   const { kind, apiVersion, rawStart, rawEnd } = openUnknown(object);
   const rest: Buffer[] = [];
@@ -96,6 +106,7 @@ export function protobufBookmark(object: Buffer): BookmarkObject {
   }
   const beforeVersion: Buffer[] = [];
   const beforeAnnotations: Buffer[] = [];
+  const annotations: { readonly key: string; readonly bytes: Buffer }[] = [];
   const afterAnnotations: Buffer[] = [];
   let versioned = false;
   while (meta?.next()) {
@@ -104,12 +115,28 @@ export function protobufBookmark(object: Buffer): BookmarkObject {
     else if (meta.field < RESOURCE_VERSION) beforeVersion.push(bytes);
     else if (meta.field < ANNOTATIONS) beforeAnnotations.push(bytes);
     else if (meta.field > ANNOTATIONS) afterAnnotations.push(bytes);
+    else annotations.push({ key: keyOf(meta.message()), bytes });
   }
   if (!versioned) throw new MalformedFrame('a bookmark with a resourceVersion', 0);
+  const others = annotations.filter(({ key }) => key !== END_ANNOTATION);
+  // In the order of their keys, as Go writes a map.
+  const ended = [...others, { key: END_ANNOTATION, bytes: END_ENTRY }].toSorted((a, b) => (a.key < b.key ? -1 : 1));
+  const [plain, annotated] = [others, ended].map((entries) => entries.map(({ bytes }) => bytes)) as [
+    Buffer[],
+    Buffer[],
+  ];
   return (rv, initialEventsEnd) => {
     const version = stringField(RESOURCE_VERSION, String(rv));
-    const annotations = initialEventsEnd ? [END_ENTRY] : [];
-    const parts = [...beforeVersion, version, ...beforeAnnotations, ...annotations, ...afterAnnotations];
+    const parts = [
+      ...[...beforeVersion, version, ...beforeAnnotations],
+      ...[...(initialEventsEnd ? annotated : plain), ...afterAnnotations],
+    ];
     return wrapUnknown({ kind, apiVersion }, Buffer.concat([bytesField(OBJECT_META, ...parts), ...rest]));
   };
+}
+
+/** Of the entry of a map. */
+function keyOf(entry: FieldReader): string {
+  while (entry.next()) if (entry.field === 1) return entry.text();
+  return '';
 }

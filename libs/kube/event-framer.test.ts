@@ -128,6 +128,18 @@ describe('a template in JSON', () => {
     expect(framed(object, true)).toBe(about(`"resourceVersion":"123","creationTimestamp":null,${end}`));
   });
 
+  test('W14: keeps the annotation a type writes of its own, as that of DaemonSets does', () => {
+    const own = '"deprecated.daemonset.template.generation":"0"';
+    const end = '"k8s.io/initial-events-end":"true"';
+    const object = (annotations: string): string =>
+      `{"kind":"DaemonSet","apiVersion":"apps/v1","metadata":{"resourceVersion":"123","annotations":{${annotations}}}}`;
+    const about = (annotations: string): string => `{"type":"BOOKMARK","object":${object(annotations)}}\n`;
+    for (const made of [own, `${own},${end}`]) {
+      expect(framed(object(made), false)).toBe(about(own));
+      expect(framed(object(made), true)).toBe(about(`${own},${end}`));
+    }
+  });
+
   test('keeps the alphabetical order of custom resources', () => {
     const object = '{"apiVersion":"g/v1","kind":"Foo","metadata":{"creationTimestamp":null,"resourceVersion":"5"}}';
     expect(framed(object, true)).toBe(
@@ -158,6 +170,18 @@ describe('a template in protobuf', () => {
     const template = bookmarkTemplate('protobuf', object(stringField(6, '5'), stringField(8, '')));
     const end = bytesField(12, stringField(1, 'k8s.io/initial-events-end'), stringField(2, 'true'));
     expect(template.object(123, true)).toEqual(object(stringField(6, '123'), stringField(8, ''), end));
+  });
+
+  test('W14: keeps the annotation a type writes of its own', () => {
+    const entry = (key: string, value: string): Buffer => bytesField(12, stringField(1, key), stringField(2, value));
+    const own = entry('deprecated.daemonset.template.generation', '0');
+    const end = entry('k8s.io/initial-events-end', 'true');
+    const object = (...entries: Buffer[]): Buffer =>
+      wrapUnknown({ kind: 'DaemonSet', apiVersion: 'apps/v1' }, bytesField(1, stringField(6, '123'), ...entries));
+    for (const made of [object(own), object(own, end)]) {
+      expect(bookmarkTemplate('protobuf', made).object(123, false)).toEqual(object(own));
+      expect(bookmarkTemplate('protobuf', made).object(123, true)).toEqual(object(own, end));
+    }
   });
 
   test.each([

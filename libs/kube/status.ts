@@ -157,10 +157,10 @@ export function timedOut(): StatusBody {
 }
 
 /** Row L10: asked for at least `asked` while the newest known is `current`. Decimal texts, because `asked` may be any uint64. */
-export function tooLargeResourceVersion(asked: string, current: string): StatusBody {
+export function tooLargeResourceVersion(asked: string, current: string, retryAfterSeconds = 1): StatusBody {
   return failure(504, 'Timeout', `Timeout: Too large resource version: ${asked}, current: ${current}`, {
     causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
-    retryAfterSeconds: 1,
+    ...(retryAfterSeconds === 0 ? {} : { retryAfterSeconds }),
   });
 }
 

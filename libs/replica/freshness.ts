@@ -5,6 +5,7 @@ import type { Extent } from '@dogwatch/watch/lane-view.ts';
 import type { WatchCache } from '@dogwatch/watch/watch-cache.ts';
 import type { Fences } from './fences.ts';
 import { withoutShards } from './inventory.ts';
+import type { VersionAges } from './version-ages.ts';
 import type { VersionWaiters } from './version-waiters.ts';
 
 /** A lane on the move has passed a version after this, or is not on the move. */
@@ -27,6 +28,7 @@ export interface ProofDependencies {
   readonly fences: Fences;
   /** Looked at whenever what is held has changed. */
   readonly waiters: VersionWaiters;
+  readonly ages: VersionAges;
 }
 
 /**
@@ -36,7 +38,7 @@ export interface ProofDependencies {
  */
 export async function whenFresh<T>(
   view: Provable,
-  { clock, fences, waiters }: ProofDependencies,
+  { clock, fences, waiters, ages }: ProofDependencies,
   request: { timeoutMs: number; use: (rv: ResourceVersion) => T; extent: Extent },
 ): Promise<T> {
   const deadline = clock.now() + request.timeoutMs;
@@ -58,7 +60,11 @@ export async function whenFresh<T>(
     // `use` runs in the very turn the proof holds in: the next change may undo a proof by inventory.
     while (settled() || (await waiters.wait(settled, until - clock.now()))) {
       await fences.stretch.enter();
-      if (holds()) return request.use(Math.max(fence.rv, view.cache.watermark));
+      if (holds()) {
+        const rv = Math.max(fence.rv, view.cache.watermark);
+        ages.note(rv, clock.now());
+        return request.use(rv);
+      }
       if (view.epoch > fence.epoch) break;
     }
   }

@@ -14,6 +14,7 @@ import type { Recovery } from './lane-supply.ts';
 import { Pace } from './pace.ts';
 import { PartitionedLane } from './partitioned-lane.ts';
 import { TrackFeed, type WholeState } from './track-feed.ts';
+import { VersionAges } from './version-ages.ts';
 import { VersionWaiters } from './version-waiters.ts';
 
 export interface ReplicaDependencies {
@@ -56,6 +57,7 @@ export class LaneReplica implements LaneView, Provable {
   readonly #backfills: Backfills;
   readonly #fences: Fences;
   readonly #pace = new Pace();
+  readonly #ages = new VersionAges();
   appliedAt = 0;
 
   /** `partitions`: those that are followed; several are merged into the lane's one order. */
@@ -117,6 +119,10 @@ export class LaneReplica implements LaneView, Provable {
     return this.#pace.isMoving(this.#deps.clock.now());
   }
 
+  ageOf(rv: ResourceVersion): number {
+    return this.#ages.of(rv, this.#deps.clock.now());
+  }
+
   /** Times a part of the lane was missing. */
   get gaps(): number {
     return this.#feeds.reduce((total, { gaps }) => total + gaps, 0);
@@ -144,7 +150,7 @@ export class LaneReplica implements LaneView, Provable {
   }
 
   fresh<T>(timeoutMs: number, use: (rv: ResourceVersion) => T, extent: Extent): Promise<T> {
-    const proof = { clock: this.#deps.clock, fences: this.#fences, waiters: this.#waiters };
+    const proof = { clock: this.#deps.clock, fences: this.#fences, waiters: this.#waiters, ages: this.#ages };
     return whenFresh(this, proof, { timeoutMs, use, extent });
   }
 
@@ -216,6 +222,7 @@ export class LaneReplica implements LaneView, Provable {
     this.#epoch = epoch;
     const stateDiff = this.lane.resource !== 'events';
     this.#cache = new WatchCache(facts.schema, listing, { ...this.#limits, stateDiff, tombstones, horizon });
+    this.#ages.note(listing.rv, this.#deps.clock.now());
   }
 
   #change(apply: (cache: WatchCache) => void): void {
@@ -226,6 +233,7 @@ export class LaneReplica implements LaneView, Provable {
   #apply(apply: (cache: WatchCache) => void): void {
     apply(this.cache);
     this.appliedAt = this.#deps.clock.now();
+    this.#ages.note(this.cache.watermark, this.appliedAt);
     this.#waiters.check();
     this.#applied('changes');
   }

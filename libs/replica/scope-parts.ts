@@ -1,16 +1,24 @@
+import type { KubeObject } from '@dogwatch/kube/kube-object.ts';
 import type { Scope } from './scope.ts';
 import type { WholeState } from './track-feed.ts';
 
 /** What of `state` belongs to a scope, found without looking through it for each. */
 export function partsOf(state: WholeState): (scope: Scope) => WholeState {
-  const objects = Map.groupBy(state.listing.objects, ({ indexed }) => indexed);
-  const named = new Map(state.listing.objects.map((object) => [object.key, object]));
-  const tombstones = Map.groupBy(state.tombstones, ({ object }) => object.indexed);
-  const namedTombstones = Map.groupBy(state.tombstones, ({ object }) => object.key);
-  return (scope) => {
-    const own =
-      scope.kind === 'indexed' ? objects.get(scope.value) : [named.get(scope.key)].filter((it) => it !== undefined);
-    const deletes = scope.kind === 'indexed' ? tombstones.get(scope.value) : namedTombstones.get(scope.key);
-    return { ...state, listing: { rv: state.listing.rv, objects: own ?? [] }, tombstones: deletes ?? [] };
-  };
+  const { rv } = state.listing;
+  const objects = groups(state.listing.objects, (object) => object);
+  const tombstones = groups(state.tombstones, ({ object }) => object);
+  const changes = groups(state.changes, ({ object }) => object);
+  return (scope) => ({
+    ...state,
+    listing: { rv, objects: objects(scope) },
+    tombstones: tombstones(scope),
+    changes: changes(scope),
+  });
+}
+
+/** Those of `all` that are of a scope, in their order. */
+function groups<T>(all: readonly T[], objectOf: (item: T) => KubeObject): (scope: Scope) => readonly T[] {
+  const byKey = Map.groupBy(all, (item) => objectOf(item).key);
+  const byIndexed = Map.groupBy(all, (item) => objectOf(item).indexed);
+  return (scope) => (scope.kind === 'indexed' ? byIndexed.get(scope.value) : byKey.get(scope.key)) ?? [];
 }

@@ -13,6 +13,7 @@ import { type LinkOptions, PartitionLink } from './partition-link.ts';
 import { type Scope, scopeKey } from './scope.ts';
 import { ScopedView } from './scoped-view.ts';
 import type { FeedSink, TrackFeed, WholeState } from './track-feed.ts';
+import { VersionAges } from './version-ages.ts';
 import { VersionWaiters } from './version-waiters.ts';
 
 /** Bytes that may wait for a partition that lags, before the scopes that span partitions are read anew. */
@@ -44,6 +45,7 @@ export class ScopedLane implements FeedSink {
   readonly #waiters: VersionWaiters;
   readonly #fences: Fences;
   readonly #pace = new Pace();
+  readonly #ages = new VersionAges();
   readonly #backfills: Backfills;
   readonly #watching: Timer;
   /** Undefined while no scope spans partitions. */
@@ -93,6 +95,7 @@ export class ScopedLane implements FeedSink {
       waiters: this.#waiters,
       fences: this.#fences,
       pace: this.#pace,
+      ages: this.#ages,
       backfills: this.#backfills,
       onBehind: this.#onBehind,
     });
@@ -124,7 +127,9 @@ export class ScopedLane implements FeedSink {
   }
 
   onChanges(feed: TrackFeed, _batch: Batch, fresh: readonly Change[]): void {
-    this.#pace.note(this.#options.clock.now());
+    const now = this.#options.clock.now();
+    this.#pace.note(now);
+    this.#ages.note(fresh.at(-1)!.object.rv, now);
     for (const change of fresh) this.#named.get(change.object.key)?.take(change);
     this.#toMerge(feed, (merge) => {
       merge.add(feed.partition, fresh);
@@ -134,6 +139,7 @@ export class ScopedLane implements FeedSink {
   }
 
   onWatermark(feed: TrackFeed, rv: ResourceVersion): void {
+    this.#ages.note(rv, this.#options.clock.now());
     this.#toMerge(feed, (merge) => merge.reach(feed.partition, rv));
     this.#moved();
   }
@@ -143,6 +149,7 @@ export class ScopedLane implements FeedSink {
     for (const view of this.#views.values()) view.resync(feed.partition);
     this.#mergeFrom(feed, state);
     feed.adopt(state);
+    this.#ages.note(feed.watermark, this.#options.clock.now());
     this.#links[feed.partition]!.resume(state);
     this.#moved();
   }

@@ -14,6 +14,7 @@ import type { Pace } from './pace.ts';
 import type { PartitionLink } from './partition-link.ts';
 import type { Scope } from './scope.ts';
 import type { WholeState } from './track-feed.ts';
+import type { VersionAges } from './version-ages.ts';
 import { VersionWaiters } from './version-waiters.ts';
 
 /** Changes kept while a scope is read; of more, all are dropped, and it is read again. */
@@ -33,6 +34,7 @@ export interface ScopedViewOptions {
   readonly waiters: VersionWaiters;
   readonly fences: Fences;
   readonly pace: Pace;
+  readonly ages: VersionAges;
   readonly backfills: Backfills;
   /** The view waits for the watermark: `finishSync` is to be called when it has moved. */
   readonly onBehind: (view: ScopedView) => void;
@@ -99,6 +101,10 @@ export class ScopedView implements LaneView, Provable {
 
   get moving(): boolean {
     return this.#options.pace.isMoving(this.#options.clock.now());
+  }
+
+  ageOf(rv: ResourceVersion): number {
+    return this.#options.ages.of(rv, this.#options.clock.now());
   }
 
   onEnd(listener: (end: LaneEnd) => void): () => void {
@@ -208,7 +214,8 @@ export class ScopedView implements LaneView, Provable {
     const given = watermark();
     // Below what is held the cache could not be repaired.
     const atLeast = epoch === this.#epoch ? (this.#cache?.watermark ?? 0) : 0;
-    const rv = states.reduce((highest, { listing }) => Math.max(highest, listing.rv), atLeast);
+    // What a state brings of its own partition must not go before what is yet to come of the others.
+    const rv = states.reduce((highest, { listing, position }) => Math.max(highest, listing.rv, position.rv), atLeast);
     if (links.length > 1 && given < rv) return undefined;
     const cut = cutOf(
       states.map((state, at) => ({

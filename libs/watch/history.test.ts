@@ -31,7 +31,7 @@ function versions(changes: readonly Change[] | undefined): number[] | undefined 
 }
 
 describe('part', () => {
-  test('is what concerns the keys and values named, as it is now', () => {
+  test('is what concerns the keys and values named, and how it came to be', () => {
     const on = (name: string, rv: number, node: string): KubeObject => pod(name, rv, { node });
     const cache = cacheAt(10, [pod('a', 3), pod('b', 4), on('c', 5, 'n1'), on('d', 6, 'n2')]);
     next(
@@ -46,16 +46,27 @@ describe('part', () => {
       ['default/a', 'default/e', 'default/none'],
       ['n1', ''],
     );
-    expect([listing.rv, listing.objects.map(({ name, rv }) => `${name}@${rv}`)]).toEqual([15, ['a@11', 'e@15']]);
-    expect(tombstones.map(({ object }) => `${object.name}@${object.rv}`)).toEqual(['c@13']);
-    expect([horizon, changes]).toEqual([10, []]);
-    expect(cache.part(['default/b'], []).tombstones).toHaveLength(1);
+    expect([listing.rv, listing.objects.map(({ name, rv }) => `${name}@${rv}`)]).toEqual([10, ['a@3', 'c@5']]);
+    expect(versions(changes)).toEqual([11, 13, 15]);
+    expect([horizon, tombstones]).toEqual([10, []]);
+    expect(versions(cache.part(['default/b'], []).changes)).toEqual([12]);
   });
 
-  test('of all is the present', () => {
+  test('of all is the history', () => {
     const cache = cacheAt(10, [pod('a', 3)]);
     next(cache, change('DELETED', pod('a', 11)), change('ADDED', pod('b', 12)));
-    expect(cache.part(['default/a', 'default/b'], [])).toEqual(cache.present());
+    expect(cache.part(['default/a', 'default/b'], [])).toEqual(cache.history());
+  });
+
+  test('goes back a thousand changes, with the deletes from before', () => {
+    const cache = cacheAt(10, [pod('a', 3), pod('b', 4), pod('c', 5)]);
+    next(cache, change('DELETED', pod('a', 11)), change('MODIFIED', pod('b', 12)));
+    for (let rv = 13; rv < 1_013; rv++) next(cache, change('MODIFIED', pod('c', rv)));
+    next(cache, change('MODIFIED', pod('b', 1_013)));
+    const { listing, tombstones, horizon, changes } = cache.part(['default/a', 'default/b'], []);
+    expect([listing.rv, listing.objects.map(({ name, rv }) => `${name}@${rv}`)]).toEqual([13, ['b@12']]);
+    expect(tombstones.map(({ object }) => `${object.name}@${object.rv}`)).toEqual(['a@11']);
+    expect([horizon, versions(changes)]).toEqual([10, [1_013]]);
   });
 });
 

@@ -23,17 +23,9 @@ export interface History {
 export function rewind(
   window: EventWindow,
   snapshot: StoreSnapshot,
-  { first, rv }: { first: number; rv: ResourceVersion },
+  from: { readonly first: number; readonly rv: ResourceVersion },
 ): { objects: KubeObject[]; changes: Change[] } {
-  const changes: Change[] = [];
-  const before = new Map<string, KubeObject | undefined>();
-  for (let at = first; at < window.end; at++) {
-    const entry = window.at(at);
-    if (entry.rv <= rv) continue;
-    changes.push(changeOf(entry));
-    const { key } = entry.object;
-    if (!before.has(key)) before.set(key, entry.previous);
-  }
+  const { changes, before } = changesFrom(window, from, () => true);
   const objects: KubeObject[] = [];
   for (const object of snapshot.range()) {
     const was = before.has(object.key) ? before.get(object.key) : object;
@@ -42,6 +34,24 @@ export function rewind(
   }
   for (const was of before.values()) if (was !== undefined) objects.push(was);
   return { objects, changes };
+}
+
+/** The changes of `window` above `rv`, from the entry `first` on, that concern, and what stood under their keys before them. */
+export function changesFrom(
+  window: EventWindow,
+  { first, rv }: { readonly first: number; readonly rv: ResourceVersion },
+  concerns: (object: KubeObject) => boolean,
+): { readonly changes: Change[]; readonly before: Map<string, KubeObject | undefined> } {
+  const changes: Change[] = [];
+  const before = new Map<string, KubeObject | undefined>();
+  for (let at = first; at < window.end; at++) {
+    const entry = window.at(at);
+    const { object, previous } = entry;
+    if (entry.rv <= rv || !concerns(object)) continue;
+    changes.push(changeOf(entry));
+    if (!before.has(object.key)) before.set(object.key, previous);
+  }
+  return { changes, before };
 }
 
 /** The changes of `window` behind `position`, from the entry `first` on, which are without a hole. */

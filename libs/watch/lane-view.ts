@@ -51,6 +51,8 @@ export interface LaneView {
    * `timeoutMs`.
    */
   fresh<T>(timeoutMs: number, use: (rv: ResourceVersion) => T, extent: Extent): Promise<T>;
+  /** Ms since `rv`, or a version above it, was first heard of; Infinity where that is not remembered (two minutes are). */
+  ageOf(rv: ResourceVersion): number;
   /** Resolves true once the lane holds everything up to `rv`, false if it does not within `timeoutMs`. */
   reached(rv: ResourceVersion, timeoutMs: number): Promise<boolean>;
   /**

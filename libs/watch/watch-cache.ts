@@ -2,7 +2,7 @@ import { withResourceVersion } from '@dogwatch/kube/event-framer.ts';
 import { Attributes, type KubeObject, type ObjectSchema } from '@dogwatch/kube/kube-object.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import { type ChangeType, EventWindow, type WindowChange, WindowEntry } from './event-window.ts';
-import { type History, changesBehind, rewind } from './history.ts';
+import { type History, changesBehind, changesFrom, rewind } from './history.ts';
 import type { Interest } from './interest.ts';
 import { ObjectStore, type StoreSnapshot } from './object-store.ts';
 import { PastState, PastStates, changedSince } from './past-state.ts';
@@ -26,6 +26,9 @@ export interface Position {
   readonly rv: ResourceVersion;
   readonly index: number;
 }
+
+/** How far `part` goes back. */
+const RECENT_CHANGES = 1_000;
 
 /** Index of a position behind every event of its version; there is room for late ones above it. */
 export const WHOLE_VERSION = 2 ** 52;
@@ -341,15 +344,24 @@ export class WatchCache {
     return this.#historyFrom({ first: this.#window.end, rv: this.#watermark });
   }
 
-  /** Of the objects of these keys, and those of these values of the indexed field, what `present` tells of all. */
+  /**
+   * Of the objects of these keys, and those of these values of the indexed field, what `history` tells of all, but of
+   * the last changes only: who comes from another server is a few behind.
+   */
   part(keys: readonly string[], indexed: readonly string[]): History {
-    const all = new Set(keys);
-    for (const value of indexed) for (const key of this.#store.keysOf(value)) all.add(key);
-    const objects = [...all].flatMap((key) => this.#store.get(key) ?? []);
+    const from = this.#recent;
+    const named = new Set(keys);
     const values = new Set(indexed.filter((value) => value !== ''));
-    const { rv, horizon } = this.#known(this.#watermark);
-    const concerns = ({ object }: Tombstone): boolean => all.has(object.key) || values.has(object.indexed);
-    return { listing: { rv, objects }, tombstones: this.#gone(horizon, rv).filter(concerns), horizon, changes: [] };
+    const concerns = (object: KubeObject): boolean => named.has(object.key) || values.has(object.indexed);
+    const { before, changes } = changesFrom(this.#window, from, concerns);
+    const untouched = new Set(keys);
+    for (const value of values) for (const key of this.#store.keysOf(value)) untouched.add(key);
+    for (const key of before.keys()) untouched.delete(key);
+    const objects = [...untouched].flatMap((key) => this.#store.get(key) ?? []);
+    for (const was of before.values()) if (was !== undefined && concerns(was)) objects.push(was);
+    const { rv, horizon } = this.#known(from.rv);
+    const tombstones = this.#gone(horizon, from.rv).filter(({ object }) => concerns(object));
+    return { listing: { rv, objects }, tombstones, horizon, changes };
   }
 
   /** The changes behind `position`; undefined if not all of them are held. None where it is not reached yet. */
@@ -366,6 +378,11 @@ export class WatchCache {
   get #exact(): { readonly first: number; readonly rv: ResourceVersion } {
     const { first, start } = this.#window;
     return first > this.#exactFrom.first ? { first, rv: Math.min(start, this.#watermark) } : this.#exactFrom;
+  }
+
+  get #recent(): { readonly first: number; readonly rv: ResourceVersion } {
+    const first = this.#window.end - RECENT_CHANGES;
+    return first > this.#exact.first ? { first, rv: this.#window.at(first - 1).rv } : this.#exact;
   }
 
   /** True if no more events of its version can come behind `position`. */

@@ -10,7 +10,7 @@ import { answerStatus, answerUpgrade } from './answer.ts';
 import type { Exchange, UpgradeExchange } from './exchange.ts';
 import { type GetPlan, type ListPlan, type WatchPlan, planOf } from './plan.ts';
 import { ExpiringCache } from './expiring-cache.ts';
-import { hasScopeOf } from './lane-answer.ts';
+import { LaneRefusal, hasScopeOf } from './lane-answer.ts';
 import { FailureLog } from './proxy-failure.ts';
 import { type ReadContext, type ReadOutcome, answerGet, answerList } from './read-handler.ts';
 import { RequestDeadline } from './request-deadline.ts';
@@ -67,7 +67,7 @@ export class ApiHandler {
       } else if (error instanceof StatusError) {
         this.#failures.record(error, exchange.method);
         this.answers.refused += 1;
-        answerStatus(exchange, error.status);
+        answerStatus(exchange, error.status, error instanceof LaneRefusal ? error.warnings : []);
       } else {
         throw error;
       }
@@ -123,6 +123,8 @@ export class ApiHandler {
     let outcome;
     try {
       outcome = await openWatch(exchange, plan, { watches: laneWatches, forwardBucket, clock });
+    } catch (error) {
+      throw error instanceof StatusError ? new LaneRefusal(laneWatches.view, error) : error;
     } finally {
       letGo();
     }
@@ -143,6 +145,8 @@ export class ApiHandler {
       const lane = await (isForStoreWhileCold(plan) ? this.#acquireIfOpen(plan) : this.#acquire(plan));
       try {
         if (lane !== undefined) outcome = await answer({ view: lane.view, clock, deadline });
+      } catch (error) {
+        throw error instanceof StatusError && lane !== undefined ? new LaneRefusal(lane.view, error) : error;
       } finally {
         lane?.release();
       }

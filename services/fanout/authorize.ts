@@ -52,8 +52,8 @@ const MAX_WAITING_REVIEWS = 32_768;
 const CACHE = { maxEntries: 100_000, maxBytes: 64 * 1024 * 1024 };
 /** Longer questions bypass the cache, so that a few clients cannot fill it (as in upstream's webhook authorizer). */
 const MAX_KEY_LENGTH = 10_000;
-/** A node may not read a Secret until a pod that names it is bound to it, and then at once. */
-const NODE_DENIAL_TTL_MS = 1_000;
+/** What a node may not read it may the moment a pod that names it is bound to it, of which it may hear before upstream. */
+const NODE_DENIAL_TTL_MS = 0;
 const NODE_PREFIX = 'system:node:';
 
 export function createAuthorizer(options: AuthorizerOptions): Authorizer {

@@ -72,5 +72,7 @@ async function whenReached<T>(
   if (await view.reached(rv, deadline - clock.now())) return use(view.cache.watermark);
   const late = await view.fresh(FRESHNESS_TIMEOUT_MS, proved, extent);
   if (late !== undefined) return late.used;
-  throw new StatusError(tooLargeResourceVersion(String(rv), String(current)));
+  // Its store, where it keeps Events, does not say when to come again.
+  const retryAfterSeconds = view.lane.resource === 'events' ? 0 : 1;
+  throw new StatusError(tooLargeResourceVersion(String(rv), String(current), retryAfterSeconds));
 }

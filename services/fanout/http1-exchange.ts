@@ -16,6 +16,8 @@ export interface Http1ExchangeOptions {
   readonly connection: ClientConnection;
 }
 
+const RESPONSE_LISTENERS_MAX = 24;
+
 /** A request over HTTP/1.1 (or 1.0). */
 export class Http1Exchange implements Exchange {
   readonly method: string;
@@ -34,6 +36,8 @@ export class Http1Exchange implements Exchange {
     this.connection = connection;
     this.#request = request;
     this.#response = response;
+    // Node's own pipeline listens half a dozen times, and each part of the edge that waits for the end once.
+    response.setMaxListeners(RESPONSE_LISTENERS_MAX);
   }
 
   get started(): boolean {

@@ -1,10 +1,20 @@
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
-import { type StatusBody, tooOldForStore, tooOldToWatch } from '@dogwatch/kube/status.ts';
+import { type StatusBody, StatusError, tooOldForStore, tooOldToWatch } from '@dogwatch/kube/status.ts';
 import type { ResourceInfo } from '@dogwatch/upstream/discovery.ts';
 import type { Interest } from '@dogwatch/watch/interest.ts';
 import type { LaneView } from '@dogwatch/watch/lane-view.ts';
 import { answerHeaders } from './answer.ts';
 import type { Exchange, ResponseHeaders } from './exchange.ts';
+
+/** A status that stands for an answer from a lane: it comes with what upstream warns of (protocol row H4). */
+export class LaneRefusal extends StatusError {
+  readonly warnings: readonly string[];
+
+  constructor({ facts }: LaneView, cause: StatusError) {
+    super(cause.status, { cause });
+    this.warnings = facts.warnings;
+  }
+}
 
 /** True if every field the interest selects by can be evaluated here; other labels are upstream's to answer. */
 export function isSelectable({ facts }: LaneView, { fields }: Interest): boolean {

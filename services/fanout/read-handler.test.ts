@@ -221,6 +221,15 @@ describe('pages', () => {
     expect((await ask(lane, 'resourceVersion=9&resourceVersionMatch=Exact')).outcome).toBe('forward');
   });
 
+  test('L11, L12: what upstream may have forgotten by now is left to upstream, which knows', async () => {
+    const lane = filled('a', 'b');
+    lane.change(change('DELETED', pod('a', 11)));
+    lane.ages.set(10, 60_001);
+    expect((await ask(lane, 'resourceVersion=10&resourceVersionMatch=Exact')).outcome).toBe('forward');
+    lane.ages.set(10, 60_000);
+    expect(names((await ask(lane, 'resourceVersion=10&resourceVersionMatch=Exact')).body)).toEqual(['a', 'b']);
+  });
+
   test('L5, L10: a version to come is waited for, and a 504 if it does not', async () => {
     const lane = filled('a');
     const answered = ask(lane, 'resourceVersion=12&resourceVersionMatch=Exact');

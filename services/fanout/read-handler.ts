@@ -17,6 +17,11 @@ import type { GetPlan, ListPlan } from './plan.ts';
 /** A first page is proved fresh together with all that follows it up to so many pages, or objects. */
 const FEW_PAGES = 4;
 const FEW_OBJECTS = 2_000;
+/**
+ * Upstream forgets a version once its store is compacted, and says so; by default that is not before five minutes. What
+ * is older than this, in ms, is asked of upstream, which knows.
+ */
+const PAST_MS = 60_000;
 
 /** What became of a read: `forward` if only upstream can answer it. */
 export type ReadOutcome = 'done' | 'forward';
@@ -111,6 +116,7 @@ async function stateAt(
   rv: ResourceVersion,
 ): Promise<PastState | undefined> {
   const { view } = context;
+  if (view.ageOf(rv) > PAST_MS) return undefined;
   const held = view.cache.at(rv, interest);
   if (held !== undefined || rv <= view.cache.watermark || !isCachedUpstream(lane)) return held;
   const request = { ...context, freshness: { kind: 'not-older-than', rv }, extent: { interest, limit: 0 } } as const;

@@ -23,6 +23,8 @@ export class TestLaneView implements LaneView {
   readonly bookmark = minimalBookmark('json', 'Pod', 'v1');
   cache: WatchCache;
   appliedAt = 0;
+  /** Ms; 0 of those it does not have. */
+  readonly ages = new Map<number, number>();
   /** Times the lane was given back. */
   released = 0;
   /** Versions backfills were asked for. */
@@ -59,6 +61,10 @@ export class TestLaneView implements LaneView {
 
   async fresh<T>(_timeoutMs: number, use: (rv: number, whole: boolean) => T): Promise<T> {
     return use(await this.proof, true);
+  }
+
+  ageOf(rv: number): number {
+    return this.ages.get(rv) ?? 0;
   }
 
   reached(rv: number): Promise<boolean> {

@@ -68,6 +68,7 @@ test('a turn brings a batch to the partitions it concerns, and then to all other
 describe('watermarks', () => {
   test('go out at once where followers wait for what was read, and what was read goes out ungathered', async () => {
     const { publisher, seen, clock } = started({ gatherMs: 10 });
+    await clock.advanceAsync(20);
     publisher.change(modified(0, 11));
     await turns();
     seen.length = 0;
