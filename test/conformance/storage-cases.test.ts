@@ -55,6 +55,17 @@ const FAIL_DIRECT: Readonly<Record<string, string>> = {
   'TestInexpressible/ProgressNotify': 'it asks the store for progress notifications, which is no option of a request',
 };
 
+const COMPACTED =
+  'etcd is compacted at once, behind the back of kube-apiserver: dogwatch still has what is a minute old';
+
+/** Cases that pass there and need not pass through dogwatch, and why. */
+const MAY_DIFFER: Readonly<Record<string, string>> = {
+  TestCompactRevision: COMPACTED,
+  'TestList/test_List_with_continue,_resource_version_before_first_write': COMPACTED,
+  'TestConsistentList/Non-consistent_request_after_consistent_read':
+    'the version of any list from the newest change on is true: nobody vouches for a later one but a fence',
+};
+
 /** What upstream itself leaves out for a store with a watch cache. */
 const SKIPPED_DIRECT = [
   'TestList/test_List_with_limit_at_resource_version_0',
@@ -140,7 +151,8 @@ describe.skipIf(NEEDS_ETCD !== undefined)('upstream suites of the storage layer'
       for (const through of rounds) {
         const differing = [...direct.cases]
           .filter(([name, outcome]) => outcome !== 'FAIL' && through.cases.get(name) !== outcome)
-          .map(([name]) => name);
+          .map(([name]) => name)
+          .filter((name) => MAY_DIFFER[name] === undefined);
         expect(differing, `${logsOf(through, differing)}`).toEqual([]);
       }
     },

@@ -1,5 +1,8 @@
 import type { AuditEvent } from './control-plane-users.ts';
 
+/** Of a listing's pages; see PAGE_OBJECTS in services/ingest/listing.ts. */
+const PAGE = '500';
+
 /** A reading of all objects of a lane that dogwatch asked kube-apiserver for: a page of a LIST, or a watch-list. */
 export interface Listing {
   readonly path: string;
@@ -9,13 +12,13 @@ export interface Listing {
 
 /**
  * dogwatch's listings since `since` (ms since 1970), by lane; the pages of one count once. Names and versions asked for
- * to prove that a small lane is fresh (a LIST without a limit) and probes that match nothing are no listings.
+ * to prove that what is held is fresh (a LIST with another limit, 1 or none) are no listings.
  */
 export function listingsSince(audit: readonly AuditEvent[], since: number): Listing[] {
   return audit.flatMap(({ stage, verb, requestURI, requestReceivedTimestamp }): Listing[] => {
     const { pathname, searchParams } = new URL(requestURI, 'https://kube-apiserver');
     const at = Date.parse(requestReceivedTimestamp);
-    const listed = verb === 'list' && stage === 'ResponseComplete' && searchParams.has('limit');
+    const listed = verb === 'list' && stage === 'ResponseComplete' && searchParams.get('limit') === PAGE;
     const watched = verb === 'watch' && stage === 'ResponseStarted' && searchParams.get('sendInitialEvents') === 'true';
     const isFirstPage = !searchParams.has('continue') && !searchParams.has('fieldSelector');
     return at >= since && isFirstPage && (listed || watched) ? [{ path: pathname, at }] : [];
