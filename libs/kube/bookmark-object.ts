@@ -127,10 +127,8 @@ export function protobufBookmark(object: Buffer): BookmarkObject {
   ];
   return (rv, initialEventsEnd) => {
     const version = stringField(RESOURCE_VERSION, String(rv));
-    const parts = [
-      ...[...beforeVersion, version, ...beforeAnnotations],
-      ...[...(initialEventsEnd ? annotated : plain), ...afterAnnotations],
-    ];
+    const before = [...beforeVersion, version, ...beforeAnnotations];
+    const parts = [...before, ...(initialEventsEnd ? annotated : plain), ...afterAnnotations];
     return wrapUnknown({ kind, apiVersion }, Buffer.concat([bytesField(OBJECT_META, ...parts), ...rest]));
   };
 }
