@@ -66,7 +66,7 @@ describe('a fault switch', () => {
     await open.take(1);
     const before = await write(5);
     expect((await fault({ fault: 'restart', keep: 2 })).status).toBe(200);
-    await open.rest();
+    await expect(open.rest()).rejects.toThrow('aborted');
     const resumed = await watch(`watch=1&resourceVersion=${before + 3}&timeoutSeconds=1`);
     expect(summary(await resumed.rest())).toEqual([`ADDED new-${before}-3`, `ADDED new-${before}-4`]);
     const late = await watch(`watch=1&resourceVersion=${before + 2}`);
