@@ -1,5 +1,6 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { LagHistogram } from '@dogwatch/bench/lag-histogram.ts';
 import { createFrameScanner } from '@dogwatch/kube/frame-scanner.ts';
 import type { Encoding } from '@dogwatch/kube/lane.ts';
 import { scanObject } from '@dogwatch/kube/object-scanner.ts';
@@ -17,6 +18,8 @@ export interface RateWatchOptions {
   readonly encoding: Encoding;
   /** Also keep the key and type of each event; default false. */
   readonly keepKeys?: boolean;
+  /** Keep the version of each event; default true. Millions of them cost the reader pauses of its own. */
+  readonly keepVersions?: boolean;
   /** How much may be on its way before it is read; default 16 MiB, so that a busy moment of this process holds nothing up. */
   readonly windowBytes?: number;
   /** When a version was written, `performance.now()`; without it nothing is known of lags. */
@@ -29,13 +32,13 @@ const RETRY_MS = 100;
 
 /** A watch for tens of thousands of events a second: of each it keeps the version, and counts what is out of order. */
 export class RateWatch {
-  /** Of every live event, in the order of arrival. */
+  /** Of every live event, in the order of arrival, if they are kept. */
   readonly versions: number[] = [];
   /** Aligned with `versions` if keys are kept. */
   readonly keys: string[] = [];
   readonly types: string[] = [];
-  /** Ms from each write to its arrival, since `resetLags`. */
-  lags: number[] = [];
+  /** From each write to its arrival, since it was last cleared. */
+  readonly lags = new LagHistogram();
   /** Objects it began with. */
   initial = 0;
   /** Events at or below the version held when they came. */
@@ -98,10 +101,6 @@ export class RateWatch {
   /** How many of (after, upTo] were not delivered; to be asked of a lane to which every version belongs. */
   missing(after: number, upTo: number): number {
     return upTo - after - new Set(this.versions.filter((version) => version > after && version <= upTo)).size;
-  }
-
-  resetLags(): void {
-    this.lags = [];
   }
 
   async reached(version: number, timeoutMs: number): Promise<void> {
@@ -186,7 +185,7 @@ export class RateWatch {
   }
 
   #frame(frame: Buffer, now: number): void {
-    const { encoding, keepKeys = false } = this.#options;
+    const { encoding, keepKeys = false, keepVersions = true } = this.#options;
     const { type, object } = parseWatchFrame(encoding, frame);
     if (type === 'ERROR') {
       this.setbacks.push(`ERROR ${object.toString('latin1').slice(0, 200)}`);
@@ -208,12 +207,12 @@ export class RateWatch {
     }
     if (resourceVersion <= this.#position) this.disordered += 1;
     this.#position = Math.max(this.#position, resourceVersion);
-    this.versions.push(resourceVersion);
+    if (keepVersions) this.versions.push(resourceVersion);
     if (keepKeys) {
       this.keys.push(namespace === '' ? name : `${namespace}/${name}`);
       this.types.push(type);
     }
     const written = this.#options.writtenAt?.(resourceVersion);
-    if (written !== undefined) this.lags.push(now - written);
+    if (written !== undefined) this.lags.record((now - written) * 1_000);
   }
 }
