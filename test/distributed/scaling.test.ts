@@ -6,7 +6,7 @@ import { RateWatch } from '../support/cluster-rate-watch.ts';
 import { ADMIN, SimulatedStage } from '../support/cluster-simulated.ts';
 
 /** All of the cluster, NATS, upstream and its clients share this machine: 20,000 alone are two cores of work. */
-const RATE = availableParallelism() >= 8 ? 20_000 : 5_000;
+const RATE = FULL_SIZE || availableParallelism() >= 8 ? 20_000 : 5_000;
 const SECONDS_EACH = FULL_SIZE ? 20 : 4;
 
 const cleanUp: (() => Promise<void>)[] = [];
