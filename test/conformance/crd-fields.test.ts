@@ -6,7 +6,7 @@ import { eventually } from '../support/eventually.ts';
 import { byResource } from '../support/prometheus-text.ts';
 import { CustomResource } from './custom-resource.ts';
 import { Sides, named } from './sides.ts';
-import { NEEDS_DOGWATCH, Stage, UPSTREAM_READERS } from './stage.ts';
+import { NEEDS_DOGWATCH, type Stage, UPSTREAM_READERS } from './stage.ts';
 
 const WATCH_LIST = 'watch=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan';
 const STRING = { type: 'string' };
@@ -16,32 +16,22 @@ const PRESERVED = { 'x-kubernetes-preserve-unknown-fields': true };
 
 let stage: Stage;
 let sides: Sides;
-let groups = 0;
 
 beforeAll(async () => {
-  stage = await Stage.start();
-  sides = new Sides(stage);
+  sides = await Sides.start();
+  ({ stage } = sides);
 });
 
 afterEach(() => sides?.closeWatches());
 
-afterAll(async () => {
-  sides?.close();
-  await stage?.stop();
-});
-
-/** Widgets of a group that no other test has. */
-function custom(): CustomResource {
-  groups += 1;
-  return new CustomResource(stage.plane.admin, `g${groups}.example.com`);
-}
+afterAll(() => sides?.stop());
 
 describe('section 1.5: a custom resource is selected by the fields of its version', () => {
   let resource: CustomResource;
   const selectableFields = ['.spec.color', '.spec.size', '.spec.on', '.spec.deep.er'].map((jsonPath) => ({ jsonPath }));
 
   beforeAll(async () => {
-    resource = custom();
+    resource = CustomResource.ofNewGroup(stage.plane.admin);
     const deep = { type: 'object', properties: { er: STRING } };
     const fields = { color: STRING, size: INTEGER, on: BOOLEAN, deep };
     await resource.define([
@@ -150,7 +140,7 @@ describe('section 1.5: a custom resource is selected by the fields of its versio
 });
 
 test('section 1.5: values of other types, from before a change of the schema, are compared as Go prints them', async () => {
-  const resource = custom();
+  const resource = CustomResource.ofNewGroup(stage.plane.admin);
   await resource.define([{ name: 'v1', fields: { any: PRESERVED } }]);
   for (const [name, any] of Object.entries({
     map: { b: 1 },

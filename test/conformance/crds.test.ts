@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { CustomResource } from './custom-resource.ts';
 import { Sides, named } from './sides.ts';
-import { NEEDS_DOGWATCH, Stage } from './stage.ts';
+import { NEEDS_DOGWATCH, type Stage } from './stage.ts';
 
 const WATCH_LIST = 'watch=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan';
 const STRING = { type: 'string' };
@@ -13,25 +13,15 @@ const INTEGER = { type: 'integer' };
 
 let stage: Stage;
 let sides: Sides;
-let groups = 0;
 
 beforeAll(async () => {
-  stage = await Stage.start();
-  sides = new Sides(stage);
+  sides = await Sides.start();
+  ({ stage } = sides);
 });
 
 afterEach(() => sides?.closeWatches());
 
-afterAll(async () => {
-  sides?.close();
-  await stage?.stop();
-});
-
-/** Widgets of a group that no other test has. */
-function custom(): CustomResource {
-  groups += 1;
-  return new CustomResource(stage.plane.admin, `g${groups}.example.com`);
-}
+afterAll(() => sides?.stop());
 
 describe('W19: a definition that changes', () => {
   const V1 = { name: 'v1', fields: { color: STRING, size: INTEGER } };
@@ -47,7 +37,7 @@ describe('W19: a definition that changes', () => {
   }
 
   test('ends watches cleanly; versions from before are too old; what is read is as the schema is now', async () => {
-    const resource = custom();
+    const resource = CustomResource.ofNewGroup(stage.plane.admin);
     await resource.define([V1]);
     await resource.create('first', { color: 'red', size: 2 });
     const shape = { type: 'string', default: 'round' };
@@ -92,7 +82,7 @@ describe('W19: a definition that changes', () => {
 
   test('is heard of before upstream has ended its watches', async (context) => {
     context.skip(NEEDS_DOGWATCH !== undefined, NEEDS_DOGWATCH);
-    const resource = custom();
+    const resource = CustomResource.ofNewGroup(stage.plane.admin);
     await resource.define([V1]);
     const pair = await sides.watch(`${resource.collection()}?${WATCH_LIST}`);
     await pair.through.next();
@@ -102,7 +92,7 @@ describe('W19: a definition that changes', () => {
   });
 
   test('in its status or its labels alone ends nothing', async () => {
-    const resource = custom();
+    const resource = CustomResource.ofNewGroup(stage.plane.admin);
     await resource.define([V1]);
     const pair = await sides.watch(`${resource.collection()}?watch=1&resourceVersion=0`);
     await sides.direct.mergePatch(resource.path, { metadata: { labels: { changed: 'yes' } } });
@@ -124,7 +114,7 @@ describe('W19: a definition that changes', () => {
   });
 
   test('in its names', async () => {
-    const resource = custom();
+    const resource = CustomResource.ofNewGroup(stage.plane.admin);
     await resource.define([V1]);
     await change(resource, () => resource.redefine([V1], { names: { listKind: 'Widgets', shortNames: ['wd'] } }));
     const { body } = await sides.expectSame(`${resource.collection()}?resourceVersion=0`);
@@ -132,7 +122,7 @@ describe('W19: a definition that changes', () => {
   });
 
   test('in its columns: tables are as they are printed now', async () => {
-    const resource = custom();
+    const resource = CustomResource.ofNewGroup(stage.plane.admin);
     await resource.define([V1]);
     const additionalPrinterColumns = [{ name: 'Color', type: 'string', jsonPath: '.spec.color' }];
     await change(resource, () => resource.redefine([{ ...V1, additionalPrinterColumns }]));
@@ -142,7 +132,7 @@ describe('W19: a definition that changes', () => {
   });
 
   test('H4: in its warnings', async () => {
-    const resource = custom();
+    const resource = CustomResource.ofNewGroup(stage.plane.admin);
     await resource.define([V1]);
     await change(resource, () =>
       resource.redefine([{ ...V1, deprecated: true, deprecationWarning: 'widgets are old' }]),
@@ -155,7 +145,7 @@ describe('W19: a definition that changes', () => {
   });
 
   test('by a version more, by one less, and in the version that is stored', async () => {
-    const resource = custom();
+    const resource = CustomResource.ofNewGroup(stage.plane.admin);
     await resource.define([V1]);
     const v2 = { name: 'v2', fields: V1.fields, storage: false };
     await sides.expectSame(resource.collection({ version: 'v2' }), { status: 404 });
@@ -187,7 +177,7 @@ describe('W19: a definition that changes', () => {
 
 describe('a definition whose versions cannot be converted', () => {
   test('G11: is served in the version that is stored; the other is (re)initializing', async () => {
-    const resource = custom();
+    const resource = CustomResource.ofNewGroup(stage.plane.admin);
     const v1 = { name: 'v1', fields: { color: STRING } };
     const v2 = { name: 'v2', fields: { color: STRING, size: INTEGER }, storage: false };
     const clientConfig = { url: 'https://127.0.0.1:1/convert' };
@@ -219,7 +209,7 @@ describe('W19: a definition that is deleted', () => {
   const V1 = { name: 'v1', fields: { color: STRING } };
 
   test('every watch gets every delete, and ends cleanly; then it is a 404', async () => {
-    const resource = custom();
+    const resource = CustomResource.ofNewGroup(stage.plane.admin);
     await resource.define([V1]);
     const total = 400;
     for (let at = 0; at < total; at += 20) {
@@ -254,7 +244,7 @@ describe('W19: a definition that is deleted', () => {
   });
 
   test('and made again is a new resource, of another scope too', async () => {
-    const resource = custom();
+    const resource = CustomResource.ofNewGroup(stage.plane.admin);
     await resource.define([V1]);
     await resource.create('same', { color: 'red' });
     const pair = await sides.watch(`${resource.collection()}?${WATCH_LIST}`);
@@ -307,7 +297,7 @@ describe('where dogwatch may not read definitions', () => {
   });
 
   test('W19: custom resources are served all the same, and followed by the ends of their watches', async () => {
-    const resource = custom();
+    const resource = CustomResource.ofNewGroup(stage.plane.admin);
     const narrowed = rules.map((rule) =>
       rule.apiGroups?.includes('*') === true ? { ...rule, apiGroups: [...readable, resource.group] } : rule,
     );

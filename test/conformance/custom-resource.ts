@@ -28,6 +28,8 @@ interface Condition {
   readonly status: string;
 }
 
+let groups = 0;
+
 /** Widgets of a group of their own, written to kube-apiserver itself. */
 export class CustomResource {
   readonly group: string;
@@ -37,6 +39,12 @@ export class CustomResource {
   constructor(admin: KubeClient, group: string) {
     this.#admin = admin;
     this.group = group;
+  }
+
+  /** Of a group that no other has. */
+  static ofNewGroup(admin: KubeClient): CustomResource {
+    groups += 1;
+    return new CustomResource(admin, `g${groups}.example.com`);
   }
 
   /** Of the definition. */

@@ -4,6 +4,7 @@ import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import type { Endpoint } from '../support/kube-client.ts';
+import { defineThings } from './shard-objects.ts';
 import { NEEDS_DOGWATCH, Stage } from './stage.ts';
 
 const PROTOBUF = 'application/vnd.kubernetes.protobuf';
@@ -24,22 +25,7 @@ let stage: Stage;
 beforeAll(async () => {
   stage = await Stage.start();
   const { admin } = stage.plane;
-  await admin.create('/apis/apiextensions.k8s.io/v1/customresourcedefinitions', {
-    metadata: { name: 'things.example.com' },
-    spec: {
-      group: 'example.com',
-      scope: 'Namespaced',
-      names: { plural: 'things', singular: 'thing', kind: 'Thing', listKind: 'ThingList' },
-      versions: [
-        {
-          name: 'v1',
-          served: true,
-          storage: true,
-          schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } },
-        },
-      ],
-    },
-  });
+  await defineThings(admin);
   const odd = 'line\nbreak\t"quoted" <&> \\ \u2028 \u007f grün 🐶';
   await admin.create('/api/v1/namespaces/default/configmaps', {
     metadata: { name: 'odd', annotations: { odd, empty: '' } },

@@ -23,8 +23,8 @@ export interface List {
   readonly items: readonly Item[] | null;
 }
 
-/** Objects of several kinds, spread over namespaces. */
-export async function populate(admin: KubeClient): Promise<void> {
+/** Custom resources of any content. */
+export async function defineThings(admin: KubeClient): Promise<void> {
   await admin.create('/apis/apiextensions.k8s.io/v1/customresourcedefinitions', {
     metadata: { name: 'things.example.com' },
     spec: {
@@ -41,6 +41,11 @@ export async function populate(admin: KubeClient): Promise<void> {
       ],
     },
   });
+}
+
+/** Objects of several kinds, spread over namespaces. */
+export async function populate(admin: KubeClient): Promise<void> {
+  await defineThings(admin);
   for (const name of NAMESPACES) await admin.create('/api/v1/namespaces', { metadata: { name } });
   for (let index = 0; index < OBJECTS; index++) {
     const namespace = NAMESPACES[index % NAMESPACES.length]!;

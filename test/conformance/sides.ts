@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type CaseEvent, CaseWatch } from '@dogwatch/bench/case-watch.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Endpoint, KubeClient, KubeResponse } from '../support/kube-client.ts';
-import type { Stage } from './stage.ts';
+import { Stage } from './stage.ts';
 
 /** One of each: at kube-apiserver itself, and through dogwatch. */
 export interface Pair<T> {
@@ -15,27 +15,32 @@ const INITIALIZING = 429;
 
 /** Does the same at kube-apiserver itself and through dogwatch, and compares what comes of it. */
 export class Sides {
-  readonly #stage: Stage;
+  readonly stage: Stage;
   readonly direct: KubeClient;
   readonly through: KubeClient;
   #watches: CaseWatch[] = [];
 
-  constructor(stage: Stage) {
-    this.#stage = stage;
+  private constructor(stage: Stage) {
+    this.stage = stage;
     this.direct = stage.plane.client('admin');
     this.through = stage.client('admin');
   }
 
+  /** Of a stage of its own, which ends with it. */
+  static async start(): Promise<Sides> {
+    return new Sides(await Stage.start());
+  }
+
   async watch(path: string): Promise<Pair<CaseWatch>> {
     return {
-      direct: await this.watchAt(this.#stage.plane.endpoint, path),
-      through: await this.watchAt(this.#stage.through, path),
+      direct: await this.watchAt(this.stage.plane.endpoint, path),
+      through: await this.watchAt(this.stage.through, path),
     };
   }
 
   watchAt(endpoint: Endpoint, path: string): Promise<CaseWatch> {
     return eventually({ what: `${path} is served`, timeoutMs: 15_000 }, async () => {
-      const watch = await CaseWatch.open(endpoint, this.#stage.plane.token('admin'), path);
+      const watch = await CaseWatch.open(endpoint, this.stage.plane.token('admin'), path);
       this.#watches.push(watch);
       return watch.status !== INITIALIZING && watch;
     });
@@ -78,10 +83,11 @@ export class Sides {
     this.#watches = [];
   }
 
-  close(): void {
+  async stop(): Promise<void> {
     this.closeWatches();
     this.direct.close();
     this.through.close();
+    await this.stage.stop();
   }
 }
 

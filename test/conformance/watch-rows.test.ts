@@ -7,7 +7,7 @@ import type { KubeClient } from '../support/kube-client.ts';
 import { byResource } from '../support/prometheus-text.ts';
 import { CustomResource } from './custom-resource.ts';
 import { Sides, initialEvents } from './sides.ts';
-import { NEEDS_DOGWATCH, Stage, UPSTREAM_READERS } from './stage.ts';
+import { NEEDS_DOGWATCH, type Stage, UPSTREAM_READERS } from './stage.ts';
 
 const SIE = 'sendInitialEvents=true&resourceVersionMatch=NotOlderThan';
 const WATCH_LIST = `watch=1&allowWatchBookmarks=true&${SIE}`;
@@ -18,18 +18,15 @@ let sides: Sides;
 let admin: KubeClient;
 
 beforeAll(async () => {
-  stage = await Stage.start();
-  sides = new Sides(stage);
+  sides = await Sides.start();
+  ({ stage } = sides);
   ({ admin } = stage.plane);
   await admin.create('/api/v1/namespaces', { metadata: { name: 'rows' } });
+
+  afterEach(() => sides?.closeWatches());
+
+  afterAll(() => sides?.stop());
   for (const name of ['c', 'a', 'b']) await write(name, '0');
-});
-
-afterEach(() => sides?.closeWatches());
-
-afterAll(async () => {
-  sides?.close();
-  await stage?.stop();
 });
 
 /** Creates a config map, or gives it another value; its version. */

@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { KubeClient } from '../support/kube-client.ts';
 import { readWebSocket } from '../support/web-socket-watch.ts';
 import { Sides, initialEvents } from './sides.ts';
-import { Stage } from './stage.ts';
+import type { Stage } from './stage.ts';
 
 const SIE = 'sendInitialEvents=true&resourceVersionMatch=NotOlderThan';
 const WATCH_LIST = `watch=1&allowWatchBookmarks=true&${SIE}`;
@@ -17,18 +17,15 @@ let sides: Sides;
 let admin: KubeClient;
 
 beforeAll(async () => {
-  stage = await Stage.start();
-  sides = new Sides(stage);
+  sides = await Sides.start();
+  ({ stage } = sides);
   ({ admin } = stage.plane);
   await admin.create('/api/v1/namespaces', { metadata: { name: 'wire' } });
+
+  afterEach(() => sides?.closeWatches());
+
+  afterAll(() => sides?.stop());
   for (const name of ['c', 'a', 'b']) await admin.create(CONFIG_MAPS, { metadata: { name }, data: { value: '0' } });
-});
-
-afterEach(() => sides?.closeWatches());
-
-afterAll(async () => {
-  sides?.close();
-  await stage?.stop();
 });
 
 describe('framing', () => {
