@@ -1,6 +1,6 @@
 import type { Lane } from '@dogwatch/kube/lane.ts';
 import { StatusError, serviceUnavailable } from '@dogwatch/kube/status.ts';
-import { type Clock, sleep } from '@dogwatch/process/clock.ts';
+import { type Clock, NEVER, sleep } from '@dogwatch/process/clock.ts';
 import { type Bus, type LaneRequestKind, type LaneRequests, NoResponder } from './bus.ts';
 import type { Envelope } from './envelope.ts';
 
@@ -79,8 +79,6 @@ export class LeaderBus implements Bus {
     return this.#bus.request(kind, request, leader);
   }
 }
-
-const NEVER = new AbortController().signal;
 
 /** What could not be asked for so long; that nobody answered says nothing of what there is. */
 function unavailable(error: unknown): unknown {

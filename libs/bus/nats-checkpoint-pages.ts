@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { type Clock, sleep } from '@dogwatch/process/clock.ts';
+import { type Clock, NEVER, sleep } from '@dogwatch/process/clock.ts';
 import { type NatsStream, type StoredMessage, isTransient } from './nats-stream.ts';
 
 /** Pages not yet stored at any time: what a writer holds in memory. */
@@ -139,5 +139,3 @@ export async function patiently<T>(clock: Clock, ask: () => Promise<T>): Promise
     await sleep(clock, RETRY_MS, NEVER);
   }
 }
-
-const NEVER = new AbortController().signal;

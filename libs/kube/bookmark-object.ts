@@ -1,3 +1,4 @@
+import { goJson } from './go-json.ts';
 import { jsonLayout } from './json-layout.ts';
 import { JsonReader } from './json-reader.ts';
 import { MalformedFrame } from './malformed-frame.ts';
@@ -44,9 +45,8 @@ function annotationsMember(own: Member | undefined, end: boolean): Member[] {
   const { [END_ANNOTATION]: _, ...kept } = held.annotations ?? {};
   const all = Object.entries({ ...kept, ...(end ? { [END_ANNOTATION]: 'true' } : {}) });
   if (all.length === 0) return [];
-  // As Go writes a map: in the order of its keys, and with these escaped.
-  const sorted = Object.fromEntries(all.toSorted(([a], [b]) => (a < b ? -1 : 1)));
-  const text = JSON.stringify(sorted).replaceAll(/[<>&]/g, (found) => `\\u00${found.charCodeAt(0).toString(16)}`);
+  // In the order of their keys, as Go writes a map.
+  const text = goJson(Object.fromEntries(all.toSorted(([a], [b]) => (a < b ? -1 : 1))));
   return [{ key: 'annotations', text: `"annotations":${text}` }];
 }
 

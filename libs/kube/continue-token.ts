@@ -1,3 +1,4 @@
+import { goJson } from './go-json.ts';
 import type { ResourceVersion } from './resource-version.ts';
 
 /** Where a paged LIST goes on (protocol row L13). */
@@ -51,11 +52,6 @@ function readJson(text: string): ContinueToken | undefined {
   return { rv, start };
 }
 
-/** As Go writes JSON: some characters that JSON.stringify leaves as they are are escaped, for HTML's sake. */
 function encode(rv: number, start: string): string {
-  const json = JSON.stringify({ v: VERSION, rv, start }).replaceAll(
-    /[<>&\u2028\u2029]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
-  return Buffer.from(json).toString('base64url');
+  return Buffer.from(goJson({ v: VERSION, rv, start })).toString('base64url');
 }

@@ -1,19 +1,19 @@
 import { CarryBuffer } from './carry-buffer.ts';
 import { FrameTooLarge } from './frame-scanner.ts';
+import {
+  QUOTE,
+  COMMA,
+  COLON,
+  OPEN_BRACKET,
+  BACKSLASH,
+  CLOSE_BRACKET,
+  OPEN_BRACE,
+  CLOSE_BRACE,
+  BRACE_OR_BRACKET,
+} from './json-bytes.ts';
 import { JsonReader } from './json-reader.ts';
 import type { ListEnd, ListScanner } from './list-scanner.ts';
 import { MalformedFrame } from './malformed-frame.ts';
-
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const COLON = 0x3a;
-const OPEN_BRACKET = 0x5b;
-const BACKSLASH = 0x5c;
-const CLOSE_BRACKET = 0x5d;
-const OPEN_BRACE = 0x7b;
-const CLOSE_BRACE = 0x7d;
-/** Under this mask `{` and `[` are OPEN_BRACKET, `}` and `]` CLOSE_BRACKET. */
-const BRACE_OR_BRACKET = 0xdf;
 
 /** Keys of the list whose values are kept until its end. */
 const KEPT = new Set(['kind', 'apiVersion', 'metadata']);

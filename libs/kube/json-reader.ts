@@ -1,22 +1,22 @@
 import { goPrint } from './go-print.ts';
 import { internedText } from './interned-text.ts';
+import {
+  QUOTE,
+  COMMA,
+  COLON,
+  OPEN_BRACKET,
+  BACKSLASH,
+  CLOSE_BRACKET,
+  OPEN_BRACE,
+  CLOSE_BRACE,
+  BRACE_OR_BRACKET,
+  SPACE,
+} from './json-bytes.ts';
 import { MalformedFrame } from './malformed-frame.ts';
 
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const COLON = 0x3a;
-const OPEN_BRACKET = 0x5b;
-const BACKSLASH = 0x5c;
-const CLOSE_BRACKET = 0x5d;
-const OPEN_BRACE = 0x7b;
-const CLOSE_BRACE = 0x7d;
-/** Under this mask `{` and `[` are OPEN_BRACKET, `}` and `]` CLOSE_BRACKET, and no other ASCII byte is either. */
-const BRACE_OR_BRACKET = 0xdf;
 /** Longer strings are searched for their end by indexOf, which is faster only there. */
 const SHORT_STRING = 64;
 
-const SPACE = new Uint8Array(256);
-for (const byte of Buffer.from(' \t\r\n')) SPACE[byte] = 1;
 /** Bytes that end a number, true, false or null. */
 const SCALAR_END = new Uint8Array(256);
 for (const byte of Buffer.from(' \t\r\n,:{}[]"')) SCALAR_END[byte] = 1;

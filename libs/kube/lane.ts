@@ -20,6 +20,14 @@ export function laneKey(lane: Lane): string {
   return `${lane.group === '' ? 'core' : lane.group}/${lane.version}/${lane.resource}/${lane.encoding}/${lane.view}`;
 }
 
+/**
+ * False of Events: upstream serves them from its store, which gives their watches no bookmarks, and has words of its own
+ * for what is too old or yet to come (protocol row W21).
+ */
+export function isCachedUpstream({ resource }: Pick<Lane, 'resource'>): boolean {
+  return resource !== 'events';
+}
+
 /** Path of the whole collection upstream, over all namespaces. */
 export function lanePath(lane: Lane): string {
   return `${groupVersionPath(lane)}/${lane.resource}`;

@@ -1,16 +1,17 @@
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const COLON = 0x3a;
-const OPEN_BRACKET = 0x5b;
-const BACKSLASH = 0x5c;
-const CLOSE_BRACKET = 0x5d;
-const OPEN_BRACE = 0x7b;
-const CLOSE_BRACE = 0x7d;
-const NEWLINE = 0x0a;
-const SPACE = 0x20;
+import {
+  QUOTE,
+  COMMA,
+  COLON,
+  OPEN_BRACKET,
+  BACKSLASH,
+  CLOSE_BRACKET,
+  OPEN_BRACE,
+  CLOSE_BRACE,
+  SPACE,
+} from './json-bytes.ts';
 
-const IS_SPACE = new Uint8Array(256);
-for (const byte of Buffer.from(' \t\r\n')) IS_SPACE[byte] = 1;
+const NEWLINE = 0x0a;
+const BLANK = 0x20;
 
 /** Most bytes one byte of input becomes, but for its indentation: `:` and a space, or a comma and a line break. */
 const GROWTH = 2;
@@ -71,7 +72,7 @@ export class PrettyPrinter {
   }
 
   #token(byte: number): void {
-    if (IS_SPACE[byte] === 1) return;
+    if (SPACE[byte] === 1) return;
     const closes = byte === CLOSE_BRACE || byte === CLOSE_BRACKET;
     if (this.#opened && !closes) {
       this.#depth++;
@@ -86,7 +87,7 @@ export class PrettyPrinter {
     }
     this.#put(byte);
     if (byte === COMMA) this.#newLine();
-    else if (byte === COLON) this.#put(SPACE);
+    else if (byte === COLON) this.#put(BLANK);
     else if (byte === QUOTE) this.#inString = true;
     else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) this.#opened = true;
   }
@@ -97,7 +98,7 @@ export class PrettyPrinter {
     const out = this.#out;
     let length = this.#length;
     out[length++] = NEWLINE;
-    for (const end = length + spaces; length < end; length++) out[length] = SPACE;
+    for (const end = length + spaces; length < end; length++) out[length] = BLANK;
     this.#length = length;
   }
 

@@ -1,16 +1,7 @@
+import { type Json, goJson } from './go-json.ts';
 import { bytesField, stringField, varintField } from './proto-wire.ts';
 import { wrapUnknown } from './runtime-unknown.ts';
 import type { StatusBody, StatusCause, StatusDetails } from './status.ts';
-
-type Json = string | number | readonly Json[] | { readonly [key: string]: Json };
-
-const ESCAPES: Readonly<Record<string, string>> = {
-  '<': '\\u003c',
-  '>': '\\u003e',
-  '&': '\\u0026',
-  '\u2028': '\\u2028',
-  '\u2029': '\\u2029',
-};
 
 /** The body of an HTTP answer (row G14), with upstream's newline at the end. */
 export function statusJson(status: StatusBody): string {
@@ -98,12 +89,4 @@ function nonEmpty(values: Readonly<Record<string, string | number | undefined>>)
     if (value !== undefined && value !== '' && value !== 0) kept[key] = value;
   }
   return kept;
-}
-
-/** JSON with the characters escaped that Go's encoder escapes for HTML and JavaScript. */
-function goJson(value: Json, indent?: number): string {
-  return JSON.stringify(value, undefined, indent).replaceAll(
-    /[<>&\u2028\u2029]/g,
-    (character) => ESCAPES[character] ?? character,
-  );
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { MAX_DELAY, sleep, systemClock } from './clock.ts';
+import { MAX_DELAY, inTime, sleep, systemClock } from './clock.ts';
 import { createFakeClock } from './fake-clock.ts';
 
 describe('systemClock', () => {
@@ -63,6 +63,26 @@ describe('sleep', () => {
   test('does not start when the signal has aborted already', async () => {
     const clock = createFakeClock();
     await sleep(clock, 100, AbortSignal.abort());
+    expect(clock.pending).toBe(0);
+  });
+});
+
+describe('inTime', () => {
+  test('gives what a promise resolves with in time, and nothing of one that does not', async () => {
+    const clock = createFakeClock();
+    const [soon, never] = [Promise.withResolvers<string>(), new Promise<string>(() => {})];
+    const found = inTime(soon.promise, clock, 100);
+    const late = inTime(never, clock, 100);
+    soon.resolve('it');
+    expect(await found).toBe('it');
+    await clock.advanceAsync(100);
+    expect(await late).toBeUndefined();
+    expect(clock.pending).toBe(0);
+  });
+
+  test('rejects as the promise does', async () => {
+    const clock = createFakeClock();
+    await expect(inTime(Promise.reject(new Error('no')), clock, 100)).rejects.toThrow('no');
     expect(clock.pending).toBe(0);
   });
 });

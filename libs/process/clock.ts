@@ -36,6 +36,20 @@ export const systemClock: Clock = {
   },
 };
 
+/** A signal for what nothing cuts short. */
+export const NEVER: AbortSignal = new AbortController().signal;
+
+/** What `promise` resolves with; undefined if it does not within `ms` milliseconds. Rejects as it does in that time. */
+export async function inTime<T>(promise: Promise<T>, clock: Clock, ms: number): Promise<T | undefined> {
+  const late = Promise.withResolvers<undefined>();
+  const timer = clock.setTimeout(() => late.resolve(undefined), ms);
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    timer.cancel();
+  }
+}
+
 /**
  * Resolves after `ms` milliseconds, or at once when `signal` aborts. It never rejects: shutdown is no error, and
  * loops read `while (!signal.aborted)`. Code that goes on after a sleep checks `signal.aborted` first.

@@ -3,7 +3,7 @@ import type { Bus } from '@dogwatch/bus/bus.ts';
 import type { Envelope } from '@dogwatch/bus/envelope.ts';
 import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
 import { StatusError, storageInitializing, tooManyRequests } from '@dogwatch/kube/status.ts';
-import type { Clock, Timer } from '@dogwatch/process/clock.ts';
+import { type Clock, type Timer, inTime } from '@dogwatch/process/clock.ts';
 import type { Service } from '@dogwatch/process/lifecycle.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import type { LaneSource, LaneView } from '@dogwatch/watch/lane-view.ts';
@@ -156,16 +156,11 @@ export class Copies implements Service, LaneSource {
 
   /** Upstream being away is no reason to hold a request for ever: it is told to come again (protocol row G11). */
   async #opened({ opened, lane }: Held): Promise<LaneReplica> {
-    const timeout = Promise.withResolvers<never>();
-    const timer = this.#deps.clock.setTimeout(() => {
-      this.#deps.log.warn({ lane: laneKey(lane) }, 'lane is not open yet');
-      timeout.reject(new StatusError(storageInitializing(0)));
-    }, this.#config.openTimeoutMs);
-    try {
-      return await Promise.race([opened, timeout.promise]);
-    } finally {
-      timer.cancel();
-    }
+    const { clock, log } = this.#deps;
+    const replica = await inTime(opened, clock, this.#config.openTimeoutMs);
+    if (replica !== undefined) return replica;
+    log.warn({ lane: laneKey(lane) }, 'lane is not open yet');
+    throw new StatusError(storageInitializing(0));
   }
 
   #forget(held: Held): void {

@@ -1,5 +1,6 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Bus } from '@dogwatch/bus/bus.ts';
-import type { Lane } from '@dogwatch/kube/lane.ts';
+import { type Lane, isCachedUpstream } from '@dogwatch/kube/lane.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import type { Extent } from '@dogwatch/watch/lane-view.ts';
@@ -68,9 +69,9 @@ export class Fences {
     this.stretch = new Stretch(clock);
   }
 
-  /** True if there is nothing but inventories to tell: upstream keeps no watch cache of Events, and gives their watches no bookmarks. */
+  /** True if there is nothing but inventories to tell. */
   get inventoriesOnly(): boolean {
-    return this.#lane.resource === 'events';
+    return !isCachedUpstream(this.#lane);
   }
 
   /** Resolves with one that began after this call. Rejects with StatusError. */
@@ -101,7 +102,7 @@ export class Fences {
   async #gather(): Promise<void> {
     for (let turns = 0, count = 0; count < this.#waiting.length && turns < GATHER_TURNS_MAX; turns++) {
       count = this.#waiting.length;
-      await turn();
+      await setImmediate();
     }
   }
 
@@ -130,8 +131,4 @@ export class Fences {
     const objects = Math.max(...doubts.map((doubt) => (alike ? doubt.objects : doubt.laneObjects)));
     return objects <= INVENTORY_OBJECTS_MAX ? extent : 'verify';
   }
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,6 +1,6 @@
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import { StatusError, serviceUnavailable } from '@dogwatch/kube/status.ts';
-import type { Clock } from '@dogwatch/process/clock.ts';
+import { type Clock, inTime } from '@dogwatch/process/clock.ts';
 import type { Extent } from '@dogwatch/watch/lane-view.ts';
 import type { WatchCache } from '@dogwatch/watch/watch-cache.ts';
 import type { Fences } from './fences.ts';
@@ -69,17 +69,6 @@ export async function whenFresh<T>(
     }
   }
   throw new StatusError(serviceUnavailable('the watch cache could not be proved fresh in time', 1));
-}
-
-/** What `promise` resolves with; undefined if it does not within `ms`. */
-async function inTime<T>(promise: Promise<T>, clock: Clock, ms: number): Promise<T | undefined> {
-  const timeout = Promise.withResolvers<undefined>();
-  const timer = clock.setTimeout(() => timeout.resolve(undefined), ms);
-  try {
-    return await Promise.race([promise, timeout.promise]);
-  } finally {
-    timer.cancel();
-  }
 }
 
 /** True if everything up to `rv` is held. Where one version can carry many events, some of the watermark's may be under way. */

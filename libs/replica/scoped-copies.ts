@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
 import { StatusError, storageInitializing, tooManyRequests } from '@dogwatch/kube/status.ts';
-import type { Timer } from '@dogwatch/process/clock.ts';
+import { type Timer, inTime } from '@dogwatch/process/clock.ts';
 import type { Service } from '@dogwatch/process/lifecycle.ts';
 import type { Interest } from '@dogwatch/watch/interest.ts';
 import type { LaneSource, LaneView } from '@dogwatch/watch/lane-view.ts';
@@ -87,15 +87,9 @@ export class ScopedCopies implements LaneSource, Service {
 
   /** Upstream being away is no reason to hold a request for ever: it is told to come again (protocol row G11). */
   async #inTime(opened: Promise<ScopedLane>): Promise<void> {
-    const timeout = Promise.withResolvers<never>();
-    const timer = this.#options.clock.setTimeout(
-      () => timeout.reject(new StatusError(storageInitializing(0))),
-      this.#config.openTimeoutMs,
-    );
-    try {
-      await Promise.race([opened, timeout.promise]);
-    } finally {
-      timer.cancel();
+    const { clock } = this.#options;
+    if ((await inTime(opened, clock, this.#config.openTimeoutMs)) === undefined) {
+      throw new StatusError(storageInitializing(0));
     }
   }
 

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '@dogwatch/process/clock.ts';
 
 /** What many do at once is done for about so long at a stretch, in ms, or one by one if each takes longer. */
@@ -26,13 +27,9 @@ export class Stretch {
     for (let count = 1; this.#waiting.length > 0;) {
       const start = this.#clock.now();
       for (const resolve of this.#waiting.splice(0, count)) resolve();
-      await turn();
+      await setImmediate();
       count = this.#clock.now() - start < STRETCH_MS / 2 ? count * 2 : 1;
     }
     this.#passing = false;
   }
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -46,9 +46,8 @@ export interface LaneView {
    * Calls `use` at a moment at which the lane is proved to hold everything upstream had when this was called (promise
    * I6), with the version it is proved for, and resolves with what `use` gives. That version may be above the
    * watermark: then the objects are those of that version all the same, and a stream that begins with them hides what
-   * comes at or below it. One proof is shared by all who asked before it began. `use`
-   * may read no more than `extent`, for the proof may be of that alone. Rejects with StatusError if there is none within
-   * `timeoutMs`.
+   * comes at or below it. One proof is shared by all who asked before it began. `use` may read no more than `extent`,
+   * for the proof may be of that alone. Rejects with StatusError if there is none within `timeoutMs`.
    */
   fresh<T>(timeoutMs: number, use: (rv: ResourceVersion) => T, extent: Extent): Promise<T>;
   /** Ms since `rv`, or a version above it, was first heard of; Infinity where that is not remembered (two minutes are). */

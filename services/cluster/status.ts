@@ -3,7 +3,7 @@ import type { Control } from '@dogwatch/bus/control.ts';
 import { LaneDirectory } from '@dogwatch/bus/lane-directory.ts';
 import { createNatsBus } from '@dogwatch/bus/nats-bus.ts';
 import { createNatsControl } from '@dogwatch/bus/nats-control.ts';
-import { systemClock } from '@dogwatch/process/clock.ts';
+import { inTime, systemClock } from '@dogwatch/process/clock.ts';
 import { createLogger, levelOfVerbosity } from '@dogwatch/process/log.ts';
 import { connect } from './nats-connection.ts';
 import type { StatusConfig } from './status-config.ts';
@@ -59,11 +59,9 @@ async function collect(control: Control, bus: Bus): Promise<StatusReport> {
 
 /** Undefined if it does not answer in time: that is what the operator wants to see, not an error. */
 async function answerOf(bus: Bus, name: string): Promise<Answer | undefined> {
-  const late = Promise.withResolvers<undefined>();
-  const timer = systemClock.setTimeout(() => late.resolve(undefined), ANSWER_TIMEOUT_MS);
-  try {
-    return await Promise.race([bus.request('status', {}, name).catch(() => undefined), late.promise]);
-  } finally {
-    timer.cancel();
-  }
+  return await inTime(
+    bus.request('status', {}, name).catch(() => undefined),
+    systemClock,
+    ANSWER_TIMEOUT_MS,
+  );
 }

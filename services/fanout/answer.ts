@@ -15,13 +15,17 @@ export function answerHeaders(exchange: Exchange, headers: ResponseHeaders): Res
   return { 'audit-id': auditId, 'cache-control': 'no-cache, private', ...headers };
 }
 
+/** Of a resource, as upstream gives them (protocol row H4). */
+export function warningHeader(warnings: readonly string[]): ResponseHeaders {
+  return warnings.length > 0 ? { warning: [...warnings] } : {};
+}
+
 /** Answers with a status in the encoding the client accepts, and the warnings upstream gives for the resource. */
 export function answerStatus(exchange: Exchange, status: StatusBody, warnings: readonly string[] = []): void {
   const { query } = parseApiRequest(exchange.method, exchange.url);
   const pretty = prettyRequested(query, exchange.headers['user-agent']);
   const { code, headers, body } = statusResponse(status, exchange.headers.accept, pretty);
-  const warning = warnings.length > 0 ? { warning: [...warnings] } : {};
-  exchange.respond(code, answerHeaders(exchange, { ...headers, ...warning }), body);
+  exchange.respond(code, answerHeaders(exchange, { ...headers, ...warningHeader(warnings) }), body);
 }
 
 /** Refuses an upgrade: a plain HTTP/1.1 answer on the raw socket, which is then closed. */

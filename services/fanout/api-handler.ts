@@ -10,7 +10,7 @@ import { answerStatus, answerUpgrade } from './answer.ts';
 import type { Exchange, UpgradeExchange } from './exchange.ts';
 import { type GetPlan, type ListPlan, type WatchPlan, planOf } from './plan.ts';
 import { ExpiringCache } from './expiring-cache.ts';
-import { LaneRefusal, hasScopeOf } from './lane-answer.ts';
+import { LaneRefusal, hasScopeOf, refusalOf } from './lane-answer.ts';
 import { FailureLog } from './proxy-failure.ts';
 import { type ReadContext, type ReadOutcome, answerGet, answerList } from './read-handler.ts';
 import { RequestDeadline } from './request-deadline.ts';
@@ -124,7 +124,7 @@ export class ApiHandler {
     try {
       outcome = await openWatch(exchange, plan, { watches: laneWatches, forwardBucket, clock });
     } catch (error) {
-      throw error instanceof StatusError ? new LaneRefusal(laneWatches.view, error) : error;
+      throw refusalOf(laneWatches.view, error);
     } finally {
       letGo();
     }
@@ -146,7 +146,7 @@ export class ApiHandler {
       try {
         if (lane !== undefined) outcome = await answer({ view: lane.view, clock, deadline });
       } catch (error) {
-        throw error instanceof StatusError && lane !== undefined ? new LaneRefusal(lane.view, error) : error;
+        throw lane === undefined ? error : refusalOf(lane.view, error);
       } finally {
         lane?.release();
       }

@@ -1,3 +1,4 @@
+import { isCachedUpstream } from '@dogwatch/kube/lane.ts';
 import { type ResourceVersion, parseResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import { StatusError, tooLargeResourceVersion } from '@dogwatch/kube/status.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
@@ -72,7 +73,7 @@ async function whenReached<T>(
   if (await view.reached(rv, deadline - clock.now())) return use(view.cache.watermark);
   const late = await view.fresh(FRESHNESS_TIMEOUT_MS, proved, extent);
   if (late !== undefined) return late.used;
-  // Its store, where it keeps Events, does not say when to come again.
-  const retryAfterSeconds = view.lane.resource === 'events' ? 0 : 1;
+  // Upstream's store does not say when to come again.
+  const retryAfterSeconds = isCachedUpstream(view.lane) ? 1 : 0;
   throw new StatusError(tooLargeResourceVersion(String(rv), String(current), retryAfterSeconds));
 }

@@ -88,9 +88,10 @@ export class LaneWatches {
   close(stream: WatchStream, reason: WatchEndReason, status?: StatusBody): void {
     const { watcher } = stream;
     if (!this.#streams.delete(stream)) return;
-    this.blocked.delete(stream);
     if (watcher !== undefined) this.#groups.leave(watcher);
     stream.finish(reason, status);
+    // Its last write may have been one too many.
+    this.blocked.delete(stream);
     this.#ended(stream, reason);
   }
 

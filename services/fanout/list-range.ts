@@ -1,5 +1,5 @@
 import { parseContinue } from '@dogwatch/kube/continue-token.ts';
-import type { Lane } from '@dogwatch/kube/lane.ts';
+import { type Lane, isCachedUpstream } from '@dogwatch/kube/lane.ts';
 import type { ListOptions } from '@dogwatch/kube/list-options.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import type { Interest } from '@dogwatch/watch/interest.ts';
@@ -18,11 +18,6 @@ interface ListScope {
   readonly lane: Lane;
   readonly interest: Interest;
   readonly namespaced: boolean;
-}
-
-/** Upstream keeps no watch cache of Events: what it does with the others' versions it does not do with theirs. */
-export function isCachedUpstream({ resource }: Pick<Lane, 'resource'>): boolean {
-  return resource !== 'events';
 }
 
 /**

@@ -1,4 +1,5 @@
 import { encodeContinue, inconsistentContinue } from '@dogwatch/kube/continue-token.ts';
+import { isCachedUpstream } from '@dogwatch/kube/lane.ts';
 import { type ListHead, frameList } from '@dogwatch/kube/list-framer.ts';
 import { prettyJson } from '@dogwatch/kube/pretty-json.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
@@ -11,7 +12,6 @@ import { THRESHOLD_BYTES, streamBody } from './compression.ts';
 import type { Exchange } from './exchange.ts';
 import { whenFresh } from './freshness.ts';
 import { isSelectable, laneHeaders } from './lane-answer.ts';
-import { isCachedUpstream } from './list-range.ts';
 import type { GetPlan, ListPlan } from './plan.ts';
 
 /** A first page is proved fresh together with all that follows it up to so many pages, or objects. */
@@ -127,8 +127,7 @@ async function stateAt(
 }
 
 function listHead({ lane, interest }: ListPlan, { facts }: LaneView, { rv, page }: FoundPage): ListHead {
-  // Upstream tells the selector back in lists that have a place for it: not in those of custom resources and of metadata.
-  const shards = facts.layout === 'typed' && lane.view === 'object' ? interest.shards : undefined;
+  const { shards } = interest;
   const { apiVersion, layout, listKind: kind } = facts;
   const { last, remaining } = page;
   return {

@@ -100,15 +100,13 @@ export class WatchStream implements WatcherOwner {
 
   /** Ends the client's stream; `status` goes out as an ERROR event first. To be called by LaneWatches.close only. */
   finish(reason: WatchEndReason, status?: StatusBody): void {
-    if (status === undefined && reason !== 'overrun' && reason !== 'client-gone' && reason !== 'stalled') this.vouch();
-    this.#watcher = undefined;
-    this.#lane.blocked.delete(this);
-    if (reason === 'client-gone') return;
     if (reason === 'stalled') {
       this.#client.abort();
-      return;
+    } else if (reason !== 'client-gone') {
+      if (status !== undefined) this.#client.write(frameStatusEvent(this.#lane.view.lane.encoding, status));
+      else if (reason !== 'overrun') this.vouch();
+      this.#client.end();
     }
-    if (status !== undefined) this.#client.write(frameStatusEvent(this.#lane.view.lane.encoding, status));
-    this.#client.end();
+    this.#watcher = undefined;
   }
 }

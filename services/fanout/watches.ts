@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { ApiRequest } from '@dogwatch/kube/api-request.ts';
 import { StatusError, tooManyRequests } from '@dogwatch/kube/status.ts';
-import { type Clock, sleep } from '@dogwatch/process/clock.ts';
+import { type Clock, NEVER, sleep } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import type { LaneView } from '@dogwatch/watch/lane-view.ts';
 import { LaneWatches } from './lane-watches.ts';
@@ -168,7 +168,7 @@ export class Watches {
     const each = steps === 0 ? left.length : Math.max(DRAIN_STEP_WATCHES, Math.ceil(left.length / steps));
     while (left.length > 0) {
       for (const { stream, watches } of left.splice(0, each)) watches.close(stream, 'draining');
-      if (left.length > 0) await sleep(this.#deps.clock, DRAIN_STEP_MS, new AbortController().signal);
+      if (left.length > 0) await sleep(this.#deps.clock, DRAIN_STEP_MS, NEVER);
     }
   }
 

@@ -3,7 +3,7 @@ import type { Bus, LaneRequests } from '@dogwatch/bus/bus.ts';
 import type { LaneEntry } from '@dogwatch/bus/lane-directory.ts';
 import type { LogResource } from '@dogwatch/bus/nats-subject.ts';
 import type { TrackState } from '@dogwatch/bus/track-state.ts';
-import { type Lane, laneKey } from '@dogwatch/kube/lane.ts';
+import { type Lane, isCachedUpstream, laneKey } from '@dogwatch/kube/lane.ts';
 import type { CopyBytes } from '@dogwatch/kube/slab-copier.ts';
 import {
   StatusError,
@@ -251,8 +251,8 @@ export class Ingest implements Service, ReignedLanes {
 
   #verifyQuietLanes(): void {
     for (const { lane, fence, publisher } of this.#lanes.values()) {
-      // Upstream gives watches of Events no bookmarks: nothing would come of it.
-      if (!publisher.leads || !publisher.quiet() || lane.resource === 'events') continue;
+      // Without bookmarks nothing would come of it.
+      if (!publisher.leads || !publisher.quiet() || !isCachedUpstream(lane)) continue;
       fence
         .raise()
         .catch((error: unknown) => this.#deps.log.debug({ lane: laneKey(lane), err: error }, 'quiet lane not probed'));
