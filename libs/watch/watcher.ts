@@ -86,9 +86,11 @@ export class Watcher {
     return this.#cursor;
   }
 
-  /** True if everything in the log was sent. */
-  get atEnd(): boolean {
-    return this.#state === undefined && this.#cursor === this.group.end;
+  /** The greatest version up to `whole`, up to which the lane is held whole, that nothing yet to be sent belongs to. */
+  completeTo(whole: ResourceVersion): ResourceVersion {
+    if (this.#state !== undefined) return this.#vouched;
+    const next = this.group.at(this.#cursor);
+    return next === undefined ? whole : Math.min(whole, next.rv - 1);
   }
 
   /** Everything up to this version was sent, or held already when the watch began, once its first state is sent. */
@@ -145,8 +147,8 @@ export class Watcher {
   }
 
   /**
-   * Sends a bookmark behind everything up to it: the group's, or one of its own to a watcher at the end of the log,
-   * before it is ended. Nothing happens where there is nothing to vouch for.
+   * Sends a bookmark behind everything up to it: the group's, or one of its own at a version it is complete up to.
+   * Nothing happens where there is nothing to vouch for.
    */
   bookmark(sink: Sink, { rv, bytes }: { rv: ResourceVersion; bytes: Buffer }): 'sent' | 'blocked' | 'not-due' {
     if (!this.#allowBookmarks || rv <= this.#vouched || rv < this.#sent || this.#severed) return 'not-due';

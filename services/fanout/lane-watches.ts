@@ -103,8 +103,17 @@ export class LaneWatches {
   sendBookmarks(now: number): void {
     // Asked first, for a view may take over how far it is only then. Watches of a cache that was replaced have ended.
     if (this.view.cache !== this.#cache) return;
-    const quiet = now - this.view.appliedAt >= QUIET_MS;
-    this.#groups.bookmark(quiet, (rv) => this.#frameBookmark(rv));
+    this.#groups.bookmark(this.#isQuiet(now), (rv) => this.#frameBookmark(rv));
+  }
+
+  /** The lane is held whole up to here: of the watermark's own version, events may still be under way. */
+  wholeAt(now: number): ResourceVersion {
+    const { cache } = this.view;
+    return this.#isQuiet(now) ? cache.watermark : cache.settled;
+  }
+
+  #isQuiet(now: number): boolean {
+    return now - this.view.appliedAt >= QUIET_MS;
   }
 
   /** To be called about once a second: lets go of what the window has evicted, and of clients that do not read. */

@@ -1,4 +1,5 @@
 import { frameBookmark, frameStatusEvent } from '@dogwatch/kube/event-framer.ts';
+import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import type { StatusBody } from '@dogwatch/kube/status.ts';
 import type { Watcher, WatcherOwner } from '@dogwatch/watch/watcher.ts';
 import type { ClientStream } from './exchange.ts';
@@ -22,6 +23,8 @@ export class WatchStream implements WatcherOwner {
   #watcher: Watcher | undefined;
   #queued = false;
   #blocked = false;
+  /** It is to have a bookmark of its own as soon as there is something to vouch for. */
+  #bookmarkDue = false;
   /** Seconds since the socket took something, while there is more to send. */
   stalledSeconds = 0;
 
@@ -68,6 +71,8 @@ export class WatchStream implements WatcherOwner {
     this.#queued = false;
     const watcher = this.#watcher;
     if (watcher === undefined || this.#blocked) return;
+    // What came since may be what proves the version before it whole.
+    if (this.#bookmarkDue && this.#vouch(this.#lane.view.cache.settled) === 'blocked') return;
     const before = watcher.frames;
     const result = watcher.pump(this.#client);
     this.#lane.pumps.delivered += watcher.frames - before;
@@ -83,14 +88,25 @@ export class WatchStream implements WatcherOwner {
     }
   }
 
-  /** Sends a bookmark of its own where everything was sent and there is something to vouch for. */
-  vouch(): void {
+  /**
+   * Sends a bookmark of its own, now or with the next change that leaves something to vouch for; false: not yet. `now`
+   * is monotonic, in ms.
+   */
+  bookmark(now: number): boolean {
+    this.#bookmarkDue = true;
+    if (!this.#blocked) this.#vouch(this.#lane.wholeAt(now));
+    return !this.#bookmarkDue;
+  }
+
+  /** `whole`: up to here the lane is held whole. */
+  #vouch(whole: ResourceVersion): 'sent' | 'blocked' | 'not-due' {
     const { view } = this.#lane;
-    if (this.#blocked || this.#watcher?.atEnd !== true) return;
-    // Of the watermark's own version, events may still be under way: the one before is held whole.
-    const rv = view.cache.settled;
-    const sent = this.#watcher.bookmark(this.#client, { rv, bytes: frameBookmark(view.bookmark, rv, false) });
+    const watcher = this.#watcher!;
+    const rv = watcher.completeTo(whole);
+    const sent = watcher.bookmark(this.#client, { rv, bytes: frameBookmark(view.bookmark, rv, false) });
+    if (sent !== 'not-due') this.#bookmarkDue = false;
     if (sent === 'blocked') this.#block();
+    return sent;
   }
 
   #block(): void {
@@ -104,7 +120,7 @@ export class WatchStream implements WatcherOwner {
       this.#client.abort();
     } else if (reason !== 'client-gone') {
       if (status !== undefined) this.#client.write(frameStatusEvent(this.#lane.view.lane.encoding, status));
-      else if (reason !== 'overrun') this.vouch();
+      else if (reason !== 'overrun' && !this.#blocked) this.#vouch(this.#lane.view.cache.settled);
       this.#client.end();
     }
     this.#watcher = undefined;

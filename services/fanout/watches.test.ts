@@ -16,6 +16,10 @@ const USER = { name: 'u', uid: '', groups: [], extra: {} };
 const BOOKMARK_MS = 60_000;
 const CHECK_MS = 300_000;
 
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 function started(random = () => 0) {
   const clock = createFakeClock();
   const decision = { of: (): ReturnType<Rights['mayRead']> => Promise.resolve({ allowed: true }), asked: 0 };
@@ -86,6 +90,35 @@ describe('bookmarks', () => {
     await clock.advanceAsync(2_000);
     expect(client.events).toEqual(['BOOKMARK @20', 'BOOKMARK @30']);
     expect(client.ended).toBe(true);
+  });
+
+  test('W13: on a lane that moves all the time, behind what was sent', async () => {
+    const { clock, open } = started();
+    const view = new TestLaneView();
+    const client = await open(view, 'watch=true&resourceVersion=10&allowWatchBookmarks=true&timeoutSeconds=3');
+    await clock.advanceAsync(900);
+    view.appliedAt = clock.now() + 99;
+    view.change(change('ADDED', pod('a', 11)));
+    await clock.advanceAsync(100);
+    await turn();
+    expect(client.events).toEqual(['ADDED a@11']);
+    view.change(change('ADDED', pod('b', 11)), change('ADDED', pod('c', 12)));
+    await turn();
+    expect(client.events).toEqual(['ADDED a@11', 'ADDED b@11', 'BOOKMARK @11', 'ADDED c@12']);
+  });
+
+  test('W13: on a lane that moved just before, as soon as it is quiet', async () => {
+    const { clock, open } = started();
+    const view = new TestLaneView();
+    const client = await open(view, 'watch=true&resourceVersion=10&allowWatchBookmarks=true&timeoutSeconds=4');
+    await clock.advanceAsync(1_990);
+    view.appliedAt = clock.now();
+    view.change(change('ADDED', pod('a', 11)));
+    await clock.advanceAsync(10);
+    await turn();
+    expect(client.events).toEqual(['ADDED a@11']);
+    await clock.advanceAsync(1_000);
+    expect(client.events).toEqual(['ADDED a@11', 'BOOKMARK @11']);
   });
 
   test('W13: about every minute where asked for, and only where there is something to say', async () => {

@@ -174,7 +174,10 @@ export class Watches {
 
   #tick(): void {
     const now = this.#deps.clock.now();
-    for (const { stream } of this.#lastBookmarks.due(now)) stream.vouch();
+    for (const opened of this.#lastBookmarks.due(now)) {
+      // On a lane that just moved there may be nothing to vouch for yet: it is sent behind the next change, or asked again.
+      if (!opened.stream.bookmark(now)) opened.bookmarkSlot = this.#lastBookmarks.add(now + TICK_MS, opened);
+    }
     for (const { stream, watches } of this.#deadlines.due(now)) watches.close(stream, 'timeout');
     for (const opened of this.#checks.due(now)) void this.#check(opened);
     for (const [key, lane] of this.#lanes) {
