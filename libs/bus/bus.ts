@@ -95,7 +95,8 @@ export type LaneRequestKind = keyof LaneRequests;
 
 /**
  * A log of facts between the parts of dogwatch. Envelopes of one track are delivered in the order published, each to
- * every follower; a follower that is away misses them, and finds out by the chain of positions.
+ * every follower; a follower that is away misses them, and finds out by the chain of positions. What a connection that
+ * broke had taken may come late, behind what was published since: by its position a follower sees that it holds it.
  */
 export interface Bus {
   /** `term`: the leadership under which this is published; a follower drops what comes of a lower one. Default 0. */

@@ -3,12 +3,11 @@ import { type Clock, sleep } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import { encodeEnvelope } from './envelope-codec.ts';
 import type { Envelope } from './envelope.ts';
-import { NatsDisconnected, NatsNoResponders, type NatsPort, NatsTimeout } from './nats-port.ts';
+import { isTransient } from './nats-patience.ts';
+import type { NatsPort } from './nats-port.ts';
 import { JetStreamError, type NatsStream, type StoredMessage } from './nats-stream.ts';
 
 const WRONG_LAST_SEQUENCE = 10_071;
-/** Another append under the same fence is not settled yet: a matter of milliseconds (around leader changes). */
-const UNSETTLED = 10_164;
 const RETRY_MS = { first: 20, most: 1_000 };
 /** The fence is renewed once it is in the oldest quarter of the stream: retention takes the oldest. */
 const FENCE_RENEWED_AT = 4;
@@ -276,10 +275,4 @@ function versionOf(envelope: Envelope): ResourceVersion | undefined {
 
 function isRejected(error: unknown): boolean {
   return error instanceof JetStreamError && error.errorCode === WRONG_LAST_SEQUENCE;
-}
-
-function isTransient(error: unknown): boolean {
-  if (error instanceof JetStreamError)
-    return error.errorCode === UNSETTLED || error.status === 429 || error.status >= 500;
-  return error instanceof NatsTimeout || error instanceof NatsDisconnected || error instanceof NatsNoResponders;
 }

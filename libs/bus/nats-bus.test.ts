@@ -255,6 +255,27 @@ describe('a publisher without NATS', () => {
     expect(lines.filter((line) => line.includes('are dropped'))).toHaveLength(1);
   });
 
+  test('shows what was lost at once, though what the broken connection had taken comes behind it', async () => {
+    const { nats, ports, follower, publish } = start();
+    const { seen } = follow(follower, 'a/0');
+    await publish(0);
+    const taken: Parameters<FakeNats['send']>[0][] = [];
+    nats.fate = (message) => {
+      taken.push(message);
+      return [];
+    };
+    await publish(1, 2);
+    ports.publisher.break();
+    await publish(3);
+    nats.fate = (message) => [message];
+    ports.publisher.mend();
+    await nats.settle();
+    for (const message of taken) nats.send(message);
+    await nats.settle();
+    expect(seen).toEqual([0, 3, 1, 2].map(watermark));
+    expect(follower.counters).toMatchObject({ gaps: 2, reordered: 2 });
+  });
+
   test('drops what NATS does not take in time, and goes on when it takes again', async () => {
     const { nats, ports, publisher, follower } = start({ maxPendingBytes: 16_000 });
     const { seen } = follow(follower, 'a/0');

@@ -1,12 +1,15 @@
 import { crc32 } from 'node:zlib';
-import { type Clock, NEVER, sleep } from '@dogwatch/process/clock.ts';
-import { type NatsStream, type StoredMessage, isTransient } from './nats-stream.ts';
+import type { Clock } from '@dogwatch/process/clock.ts';
+import { patiently } from './nats-patience.ts';
+import { JetStreamError, type NatsStream, type StoredMessage } from './nats-stream.ts';
 
-/** Pages not yet stored at any time: what a writer holds in memory. */
+/** Messages not yet stored at any time: what a writer holds in memory. */
 const IN_FLIGHT_MAX = 4;
 const APPEND_TIMEOUT_MS = 10_000;
-const READ_PATIENCE_MS = 15_000;
-const RETRY_MS = 250;
+/** The stream is full, and refuses what is new. */
+const STORE_FAILED = 10_077;
+/** Messages in a row that are not the next one: as many as a writer may leave that gave four again four times a second. */
+const PASSED_MAX = 256;
 const PAGE = 'Dogwatch-Page';
 const PART = 'Dogwatch-Part';
 const CRC = 'Dogwatch-Crc32';
@@ -20,18 +23,33 @@ export class CheckpointGone extends Error {
 }
 
 export interface PageAppenderOptions {
-  readonly stream: NatsStream;
+  readonly stream: Pick<NatsStream, 'name' | 'append'>;
+  readonly clock: Clock;
   /** Of one checkpoint alone. */
   readonly subject: string;
   /** Pages longer than this go in parts. */
   readonly maxMessageBytes: number;
+  /** Once it aborts nothing is tried again. */
+  readonly signal: AbortSignal;
 }
 
-/** Appends the pages of one checkpoint, a few at a time. Nothing is tried again: after an error it is of no use. */
+type Outcome = { readonly sequence: number } | { readonly error: unknown };
+
+interface Part {
+  readonly data: Buffer;
+  readonly headers: Readonly<Record<string, string>>;
+  outcome: Promise<Outcome>;
+}
+
+/**
+ * Appends the pages of one checkpoint, a few at a time. One that could not be stored is given again, for 15 s, and with
+ * it all behind it, so that all of them stand in the stream in their order; among them there may be some twice, or too
+ * early. After an error it is of no use.
+ */
 export class PageAppender {
   readonly #options: PageAppenderOptions;
-  readonly #inFlight: Promise<void>[] = [];
-  #failure: { readonly error: unknown } | undefined;
+  /** In their order. */
+  readonly #inFlight: Part[] = [];
   pages = 0;
   bytes = 0;
   /** Stream sequences of the first and the last message stored; 0 if there is none. */
@@ -47,11 +65,10 @@ export class PageAppender {
     const { maxMessageBytes } = this.#options;
     const parts = Math.max(1, Math.ceil(page.length / maxMessageBytes));
     for (let part = 0; part < parts; part++) {
-      while (this.#inFlight.length >= IN_FLIGHT_MAX) await this.#inFlight.shift();
-      if (this.#failure !== undefined) throw this.#failure.error;
+      while (this.#inFlight.length >= IN_FLIGHT_MAX) await this.#settleFirst();
       const data = page.subarray(part * maxMessageBytes, (part + 1) * maxMessageBytes);
       const headers = { [PAGE]: String(this.pages), [PART]: `${part + 1}/${parts}`, [CRC]: String(crc32(data)) };
-      this.#inFlight.push(this.#append(data, headers));
+      this.#inFlight.push({ data, headers, outcome: this.#append(data, headers) });
     }
     this.pages++;
     this.bytes += page.length;
@@ -59,25 +76,45 @@ export class PageAppender {
 
   /** Resolves once everything is stored, in the order given. */
   async settle(): Promise<void> {
-    await Promise.all(this.#inFlight.splice(0));
-    if (this.#failure !== undefined) throw this.#failure.error;
+    while (this.#inFlight.length > 0) await this.#settleFirst();
   }
 
-  async #append(data: Buffer, headers: Readonly<Record<string, string>>): Promise<void> {
+  /** Throws what the last attempt to store it did. */
+  async #settleFirst(): Promise<void> {
+    const { stream, clock, signal } = this.#options;
+    let failed = false;
+    const sequence = await patiently({ clock, signal, again: (error) => !isFull(error) }, async () => {
+      if (failed) for (const part of this.#inFlight) part.outcome = this.#append(part.data, part.headers);
+      const outcomes = this.#inFlight.map((part) => part.outcome);
+      const first = await outcomes[0]!;
+      if ('sequence' in first) return first.sequence;
+      failed = true;
+      // None of these must come between those that are given again.
+      await Promise.all(outcomes);
+      throw first.error;
+    });
+    if (sequence <= this.last) throw new Error(`stream ${stream.name} was made anew`);
+    if (this.first === 0) this.first = sequence;
+    this.last = sequence;
+    this.#inFlight.shift();
+  }
+
+  async #append(data: Buffer, headers: Readonly<Record<string, string>>): Promise<Outcome> {
     const { stream, subject } = this.#options;
     try {
-      const sequence = await stream.append(subject, data, headers, APPEND_TIMEOUT_MS);
-      if (sequence <= this.last) throw new Error(`stream ${stream.name} was made anew`);
-      if (this.first === 0) this.first = sequence;
-      this.last = sequence;
+      return { sequence: await stream.append(subject, data, headers, APPEND_TIMEOUT_MS) };
     } catch (error) {
-      this.#failure ??= { error };
+      return { error };
     }
   }
 }
 
+function isFull(error: unknown): boolean {
+  return error instanceof JetStreamError && error.errorCode === STORE_FAILED;
+}
+
 export interface PagesToRead {
-  readonly stream: NatsStream;
+  readonly stream: Pick<NatsStream, 'next' | 'nextOfAnyCopy'>;
   readonly clock: Clock;
   readonly track: string;
   readonly id: string;
@@ -93,49 +130,38 @@ export interface PagesToRead {
  */
 export async function* readPages(reading: PagesToRead): AsyncGenerator<Buffer, void, undefined> {
   let sequence = reading.first;
+  let passed = 0;
   for (let page = 0; page < reading.pages; page++) {
     const parts: Buffer[] = [];
     let last = false;
     while (!last) {
       const message = await nextMessage(reading, sequence);
-      last = isLastPart(reading, { message, page, part: parts.length + 1 });
-      parts.push(message.data);
       sequence = message.sequence + 1;
+      const [part, count] = message.header(PART).split('/');
+      if (message.header(PAGE) !== String(page) || part !== String(parts.length + 1)) {
+        // Its writer had to give some again, see PageAppender.
+        if (++passed > PASSED_MAX) throw goneOf(reading);
+        continue;
+      }
+      if (message.header(CRC) !== String(crc32(message.data))) throw goneOf(reading);
+      passed = 0;
+      last = part === count;
+      parts.push(message.data);
     }
     yield parts.length === 1 ? parts[0]! : Buffer.concat(parts);
   }
 }
 
 async function nextMessage(reading: PagesToRead, sequence: number): Promise<StoredMessage> {
-  const { stream, subject, clock, track, id } = reading;
+  const { stream, subject, clock } = reading;
   const message = await patiently(
-    clock,
+    { clock },
     async () => (await stream.nextOfAnyCopy(subject, sequence)) ?? (await stream.next(subject, sequence)),
   );
-  if (message === undefined) throw new CheckpointGone(track, id);
+  if (message === undefined) throw goneOf(reading);
   return message;
 }
 
-/** Throws CheckpointGone if the message is another or damaged. */
-function isLastPart(
-  { track, id }: PagesToRead,
-  { message, page, part }: { readonly message: StoredMessage; readonly page: number; readonly part: number },
-): boolean {
-  const [at, parts] = message.header(PART).split('/');
-  const isNext = message.header(PAGE) === String(page) && at === String(part);
-  if (!isNext || message.header(CRC) !== String(crc32(message.data))) throw new CheckpointGone(track, id);
-  return at === parts;
-}
-
-/** Asks until there is an answer, for as long as electing a leader may take. */
-export async function patiently<T>(clock: Clock, ask: () => Promise<T>): Promise<T> {
-  const deadline = clock.now() + READ_PATIENCE_MS;
-  for (;;) {
-    try {
-      return await ask();
-    } catch (error) {
-      if (!isTransient(error) || clock.now() >= deadline) throw error;
-    }
-    await sleep(clock, RETRY_MS, NEVER);
-  }
+function goneOf({ track, id }: PagesToRead): CheckpointGone {
+  return new CheckpointGone(track, id);
 }

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import type { Clock } from '@dogwatch/process/clock.ts';
+import { type Clock, NEVER } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
-import { PageAppender, patiently, readPages } from './nats-checkpoint-pages.ts';
+import { PageAppender, readPages } from './nats-checkpoint-pages.ts';
 import { NoJetStream } from './nats-log.ts';
+import { patiently } from './nats-patience.ts';
 import type { NatsPort } from './nats-port.ts';
 import { JetStreamError, NatsStream } from './nats-stream.ts';
 import { DEFAULT_SUBJECT_PREFIX, checkpointStreamName, checkpointSubject } from './nats-subject.ts';
@@ -78,11 +79,11 @@ export class NatsCheckpoints {
     this.#stream = new NatsStream(options.port, checkpointStreamName(this.#prefix));
   }
 
-  /** Makes the stream, or gives it these settings. Throws NoJetStream, JetStreamError and what a request throws. */
+  /** Makes the stream, or gives it these settings. Throws NoJetStream, and what a request throws after 15 s of trying. */
   async open(): Promise<void> {
-    const { port, replicas, storage, maxBytes } = this.#options;
+    const { port, clock, replicas, storage, maxBytes } = this.#options;
     if (!port.server.jetStream) throw new NoJetStream(port.server.name);
-    await this.#stream.ensure({
+    const settings = {
       subjects: `${this.#prefix}.checkpoint.>`,
       replicas,
       storage,
@@ -90,19 +91,20 @@ export class NatsCheckpoints {
       discard: 'new',
       maxAgeMs: MAX_AGE_MS,
       duplicateWindowMs: DUPLICATE_WINDOW_MS,
-    });
+    } as const;
+    await patiently({ clock }, () => this.#stream.ensure(settings));
   }
 
   /** The newest whole checkpoint, if there is one. Throws what a request throws, after 15 s of trying. */
   async latest(track: string): Promise<CheckpointFacts | undefined> {
-    const whole = await patiently(this.#options.clock, () => this.#whole(track));
+    const whole = await patiently({ clock: this.#options.clock }, () => this.#whole(track));
     return whole === undefined ? undefined : factsOf(whole);
   }
 
   /** As `latest`, with its pages. */
   async read(track: string): Promise<Checkpoint | undefined> {
     const { clock } = this.#options;
-    const whole = await patiently(clock, () => this.#whole(track));
+    const whole = await patiently({ clock }, () => this.#whole(track));
     if (whole === undefined) return undefined;
     const { id, pages, first } = whole;
     const subject = checkpointSubject(this.#prefix, track, id);
@@ -115,17 +117,21 @@ export class NatsCheckpoints {
   /**
    * Appends the pages, each taken when there is room for it, and makes them the newest checkpoint, unless one that was
    * begun later is there already. Resolves with the newest. Throws CheckpointNotWritten, within 5 min, and what `pages`
-   * throws.
+   * throws. What JetStream cannot take for now is tried again, until `signal` aborts.
    */
-  async write(track: string, pages: Iterable<Buffer> | AsyncIterable<Buffer>): Promise<CheckpointFacts> {
+  async write(
+    track: string,
+    pages: Iterable<Buffer> | AsyncIterable<Buffer>,
+    signal = NEVER,
+  ): Promise<CheckpointFacts> {
     const { clock } = this.#options;
     const at = Math.floor(clock.wall());
     const id = `${at}-${randomBytes(6).toString('hex')}`;
     const subject = checkpointSubject(this.#prefix, track, id);
     try {
-      const appended = await this.#append(track, subject, pages);
+      const appended = await this.#append(track, pages, { subject, signal });
       const own = { id, at, bytes: appended.bytes, pages: appended.pages, first: appended.first };
-      const { newest, replaced } = await this.#makeWhole(track, own);
+      const { newest, replaced } = await this.#makeWhole(track, own, signal);
       await this.#sweep(track, newest, replaced);
       return factsOf(newest);
     } catch (error) {
@@ -136,12 +142,12 @@ export class NatsCheckpoints {
 
   async #append(
     track: string,
-    subject: string,
     pages: Iterable<Buffer> | AsyncIterable<Buffer>,
+    to: { readonly subject: string; readonly signal: AbortSignal },
   ): Promise<PageAppender> {
     const { port, clock } = this.#options;
     const maxMessageBytes = port.server.maxPayloadBytes - HEADER_BYTES_MAX;
-    const appender = new PageAppender({ stream: this.#stream, subject, maxMessageBytes });
+    const appender = new PageAppender({ stream: this.#stream, clock, maxMessageBytes, ...to });
     const deadline = clock.now() + WRITE_MAX_MS;
     const store = async (stored: Promise<void>): Promise<void> => {
       try {
@@ -163,12 +169,16 @@ export class NatsCheckpoints {
   }
 
   /** Resolves with the newest checkpoint, this one or one that was begun later, and the id of the other. */
-  async #makeWhole(track: string, own: Whole): Promise<{ newest: Whole; replaced: string | undefined }> {
+  async #makeWhole(
+    track: string,
+    own: Whole,
+    signal: AbortSignal,
+  ): Promise<{ newest: Whole; replaced: string | undefined }> {
     const { clock } = this.#options;
     const subject = checkpointSubject(this.#prefix, track);
     for (let attempt = 0; attempt < WHOLE_ATTEMPTS_MAX; attempt++) {
       try {
-        return await patiently(clock, async () => {
+        return await patiently({ clock, signal }, async () => {
           const last = await this.#stream.last(subject);
           const before = last === undefined ? undefined : wholeOf(last.data);
           // It may be ours, stored without our being told.

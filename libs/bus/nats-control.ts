@@ -5,6 +5,7 @@ import { type Control, ControlConflict, type ControlEntry, ControlUnavailable } 
 import { ControlView } from './control-view.ts';
 import { StreamReplaced } from './nats-appender.ts';
 import { NoJetStream } from './nats-log.ts';
+import { UNSETTLED, patiently } from './nats-patience.ts';
 import { type NatsMessage, type NatsPort, NatsTimeout } from './nats-port.ts';
 import { NatsPush, type PushedPlace } from './nats-push.ts';
 import { JetStreamError, NatsStream, type StoredMessage, type StreamFacts } from './nats-stream.ts';
@@ -25,8 +26,6 @@ const REMOVAL_TTL = '60s';
 const HEADER_BYTES_MAX = 1_024;
 const EXPECTED = 'Nats-Expected-Last-Subject-Sequence';
 const WRONG_LAST_SEQUENCE = 10_071;
-/** Another put over the same entry is not settled yet. */
-const UNSETTLED = 10_164;
 const UNSETTLED_WAIT_MS = 20;
 const ATTEMPTS_MAX = 10;
 
@@ -59,7 +58,8 @@ export async function createNatsControl(options: NatsControlOptions): Promise<Na
   const { port, clock, prefix = DEFAULT_SUBJECT_PREFIX, stored, timeoutMs = OPEN_TIMEOUT_MS } = options;
   if (!port.server.jetStream) throw new NoJetStream(port.server.name);
   if (stored === undefined) {
-    const facts = await new NatsStream(port, controlStreamName(prefix)).facts();
+    const stream = new NatsStream(port, controlStreamName(prefix));
+    const facts = await patiently({ clock, patienceMs: timeoutMs }, () => stream.facts());
     if (facts === undefined) throw new NoControlTable(prefix);
   }
   const control = new NatsControl(options);

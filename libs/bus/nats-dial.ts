@@ -26,7 +26,7 @@ export interface NatsOptions {
   readonly servers: readonly string[];
   /** Shown by the server's monitoring. */
   readonly name: string;
-  /** How long to try before the first connection. After it, reconnecting never ends. */
+  /** How long to try before the first connection; the last attempt takes up to 2 s. After it, reconnecting never ends. */
   readonly timeoutMs: number;
   /** A user's JWT and key as `nsc` writes them. Read for every connection, so that it may be replaced. */
   readonly credsFile?: string;
@@ -102,7 +102,7 @@ export async function dial(options: NatsOptions): Promise<NatsConnection> {
   for (;;) {
     const left = deadline - performance.now();
     try {
-      return await connect({ ...settings, timeout: Math.max(1, Math.min(left, DIAL_TIMEOUT_MS)) });
+      return await connect(settings);
     } catch (error) {
       const lasting = lastingError(options, error);
       if (lasting !== undefined) throw lasting;
@@ -119,6 +119,8 @@ function connectionOptions({ servers, name, credsFile, tls }: NatsOptions): Conn
   return {
     servers: [...servers],
     name,
+    // For every attempt there will ever be, so it must not be what happens to be left for the first connection.
+    timeout: DIAL_TIMEOUT_MS,
     maxReconnectAttempts: -1,
     reconnectTimeWait: RECONNECT_WAIT_MS,
     reconnectJitter: RECONNECT_JITTER_MS,

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, type Socket, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type NatsOptions, NatsFileUnusable, NatsTlsFailed, NatsUnreachable } from './nats-dial.ts';
 import { type NatsPort, type NatsStatus, NatsTooOld, connectNats } from './nats-port.ts';
 
@@ -10,6 +10,8 @@ interface FakeServer {
   readonly address: string;
   /** Cuts all connections. */
   readonly cut: () => void;
+  /** Reads nothing any more from those there are, and answers nothing. */
+  readonly hang: () => void;
 }
 
 /**
@@ -38,6 +40,9 @@ async function fakeServer(...versions: string[]): Promise<FakeServer> {
     address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     cut: () => {
       for (const socket of sockets) socket.destroy();
+    },
+    hang: () => {
+      for (const socket of sockets) socket.pause();
     },
   };
 }
@@ -95,6 +100,25 @@ describe('connecting to NATS', () => {
     server.cut();
     await back;
     expect(seen.map(({ type }) => type).filter((type) => type === 'error')).toHaveLength(1);
+  });
+
+  test('notices a server that hangs, though there is more to write than it takes', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const server = await fakeServer('2.15.2');
+    const port = await connect(server.address);
+    onTestFinished(() => port.close(0));
+    const noticed = new Promise<void>((resolve) => {
+      port.onStatus(({ type }) => {
+        if (type === 'disconnected') resolve();
+      });
+    });
+    server.hang();
+    // What the kernel keeps of a connection is less.
+    for (let i = 0; i < 48 * 1024; i++) port.publish('a', Buffer.alloc(1_024));
+    await vi.advanceTimersByTimeAsync(6_500);
+    await noticed;
+    expect(port.connected).toBe(false);
   });
 
   test('does without TLS only where none is asked for', async () => {

@@ -96,8 +96,11 @@ export class NatsTimeout extends Error {
 
 export class NatsDisconnected extends Error {
   readonly code = 'NatsDisconnected';
-  constructor(cause?: unknown) {
-    super('the connection to NATS broke', { cause });
+  /** We closed it: it does not come back. */
+  readonly closed: boolean;
+  constructor(cause?: unknown, closed = false) {
+    super(closed ? 'the connection to NATS is closed' : 'the connection to NATS broke', { cause });
+    this.closed = closed;
   }
 }
 
@@ -117,6 +120,11 @@ function isOlder(version: string, than: string): boolean {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   const [thanMajor = 0, thanMinor = 0] = than.split('.').map(Number);
   return major < thanMajor || (major === thanMajor && minor < thanMinor);
+}
+
+/** What the client package's connection has inside and does not show. */
+interface ClientConnection {
+  readonly protocol: { readonly transport: { close(error: Error): Promise<void> } };
 }
 
 /** The port over @nats-io/transport-node. */
@@ -182,7 +190,7 @@ class TransportPort implements NatsPort {
       if (error instanceof errors.NoRespondersError) throw new NatsNoResponders(subject);
       if (error instanceof errors.RequestError && error.isNoResponders()) throw new NatsNoResponders(subject);
       if (error instanceof errors.TimeoutError) throw new NatsTimeout(subject, timeoutMs);
-      throw new NatsDisconnected(error);
+      throw new NatsDisconnected(error, this.#connection.isClosed());
     }
   }
 
@@ -235,8 +243,20 @@ class TransportPort implements NatsPort {
       case 'error':
         this.#announce({ type: 'error', error: status.error });
         break;
+      case 'staleConnection':
+        this.#cut();
+        break;
       default:
     }
+  }
+
+  /**
+   * The server hangs. The client package first lets what it has written run dry, which a server that hangs with full
+   * buffers never takes: it would wait for ever, and believe itself connected. With an error it closes at once.
+   */
+  #cut(): void {
+    const { transport } = (this.#connection as unknown as ClientConnection).protocol;
+    void transport.close(new NatsDisconnected());
   }
 
   /** Servers of a cluster are upgraded, and perhaps taken back, one by one. */

@@ -1,4 +1,4 @@
-import { NatsDisconnected, NatsNoResponders, type NatsPort, NatsTimeout } from './nats-port.ts';
+import { type NatsPort, NatsTimeout } from './nats-port.ts';
 
 /** Short, because what a dead leader took is never answered; everything asked here may be asked again. */
 const API_TIMEOUT_MS = 1_500;
@@ -9,7 +9,6 @@ const NO_MESSAGE = 10_037;
 const NO_STREAM = 10_059;
 const STREAM_EXISTS = 10_058;
 const NOT_FOUND = 404;
-const TOO_MANY = 429;
 const NANOSECONDS = 1_000_000;
 
 /** JetStream refused; `errorCode` is the server's own, stable number. */
@@ -243,12 +242,6 @@ export interface PushOptions {
   readonly inbox: string;
   readonly heartbeatMs: number;
   readonly inactiveMs: number;
-}
-
-/** Whether the same request may well be answered later: servers are away, busy, or elect a leader. */
-export function isTransient(error: unknown): boolean {
-  if (error instanceof JetStreamError) return error.status === TOO_MANY || error.status >= 500;
-  return error instanceof NatsTimeout || error instanceof NatsDisconnected || error instanceof NatsNoResponders;
 }
 
 function parse<T>(data: Buffer): T & { readonly error?: ApiError } {

@@ -12,8 +12,11 @@ const FIRST_MS = 2_000;
 
 /** Where checkpoints are kept. */
 export interface CheckpointStore {
-  /** Takes a page when there is room for it. Rejects if it was not stored, and with what `pages` throws. */
-  write(track: string, pages: Iterable<Buffer>): Promise<unknown>;
+  /**
+   * Takes a page when there is room for it. Rejects if it was not stored, and with what `pages` throws; once `signal`
+   * aborts nothing is tried again.
+   */
+  write(track: string, pages: Iterable<Buffer>, signal: AbortSignal): Promise<unknown>;
 }
 
 export interface CheckpointerOptions {
@@ -71,7 +74,7 @@ export class Checkpointer {
     const history = cache.window.bytes <= WINDOW_BYTES_MAX ? cache.history() : cache.present();
     const { epoch, watermark } = reached;
     try {
-      await checkpoints.write(track, pagesOf({ kind: 'state', ...reached, facts, ...history }, signal));
+      await checkpoints.write(track, pagesOf({ kind: 'state', ...reached, facts, ...history }, signal), signal);
       this.#written.set(track, { epoch, watermark, at: clock.now() });
       log.debug({ track, watermark }, 'checkpoint written');
     } catch (error) {
