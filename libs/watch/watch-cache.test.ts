@@ -220,6 +220,32 @@ describe('repair', () => {
     expect(missed(cache, 10)).toBe('expired');
   });
 
+  test('an object at its old version with other bytes, as of an upgraded kube-apiserver, is taken without an event', () => {
+    const cache = cacheAt(10, [pod('a', 3), pod('b', 4), pod('gone', 5)]);
+    const before = cache.snapshot();
+    const upgraded = pod('a', 3, { labels: { defaulted: 'yes' } });
+    const same = cache.get('default/b');
+    expect(cache.repair({ rv: 10, objects: [upgraded, pod('b', 4), pod('gone', 5)] })).toBe(true);
+    expect(missed(cache, 10)).toEqual([]);
+    expect(cache.window.size).toBe(0);
+    expect([...cache.select(interest())].map(({ bytes }) => bytes.toString())).toEqual(
+      [upgraded, pod('b', 4), pod('gone', 5)].map(({ bytes }) => bytes.toString()),
+    );
+    expect(cache.get('default/b')).toBe(same); // equal bytes are not exchanged for a copy of them
+    expect(before.get('default/a')?.bytes).toEqual(pod('a', 3).bytes);
+    // What comes next is told with the new bytes as those before it.
+    next(cache, change('MODIFIED', pod('a', 12)));
+    expect(cache.window.at(cache.window.end - 1).previous?.bytes).toEqual(upgraded.bytes);
+  });
+
+  test('and so are its bytes where other objects have changed meanwhile', () => {
+    const cache = cacheAt(10, held);
+    const kept = pod('kept', 3, { labels: { defaulted: 'yes' } });
+    cache.repair({ ...listing, objects: listing.objects.map((object) => (object.name === 'kept' ? kept : object)) });
+    expect(missed(cache, 10)).toHaveLength(5);
+    expect(cache.get('default/kept')?.bytes).toEqual(kept.bytes);
+  });
+
   test('of more repairs than are remembered, the oldest stays impossible to resume from', () => {
     const cache = cacheAt(10, held);
     for (let rv = 20; rv <= 1_000; rv += 10) cache.repair({ rv, objects: held });

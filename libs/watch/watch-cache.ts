@@ -247,6 +247,8 @@ export class WatchCache {
   /**
    * Makes the cache equal to `listing`. Returns false, and changes nothing, if only a new cache can follow it: the
    * listing is older than what is held, or has a change at or below the watermark, which should have been held.
+   * A kube-apiserver of another version writes an object it did not change with other bytes: these are taken, without
+   * an event, as by its own watch cache.
    */
   repair(listing: Listing): boolean {
     const from = this.#watermark;
@@ -263,6 +265,7 @@ export class WatchCache {
       if (listed.get(held.key)?.uid !== held.uid) this.#repairDelete(held, from);
     }
     const deletes = this.#window.end > first;
+    this.#takeOtherBytes(listed.values());
     for (const object of changed.toSorted((a, b) => a.rv - b.rv)) {
       const previous = this.#store.set(object, object.rv);
       this.#push({ type: previous === undefined ? 'ADDED' : 'MODIFIED', object, previous });
@@ -416,6 +419,16 @@ export class WatchCache {
   #reach(rv: ResourceVersion): void {
     this.#watermark = this.#settled = rv;
     this.#position = { rv, index: WHOLE_VERSION };
+  }
+
+  /** Of the objects held at the very version listed, those that upstream writes otherwise than it did. */
+  #takeOtherBytes(listed: Iterable<KubeObject>): void {
+    for (const object of listed) {
+      const held = this.#store.get(object.key);
+      if (held?.uid !== object.uid || held.rv !== object.rv || held.bytes.equals(object.bytes)) continue;
+      this.#store.set(object);
+      this.#snapshot = undefined;
+    }
   }
 
   #repairDelete(held: KubeObject, rv: ResourceVersion): void {
