@@ -41,6 +41,18 @@ describe('acquire', () => {
     expect(ingest.asked).toEqual(['open']);
   });
 
+  test('a lane is open from when it is asked for until nobody has used it for the idle time', async () => {
+    const { clock, copies } = started();
+    expect(copies.isOpen(PODS)).toBe(false);
+    const acquired = copies.acquire(PODS);
+    expect(copies.isOpen(PODS)).toBe(true);
+    (await acquired).release();
+    await clock.advanceAsync(IDLE_MS - 1);
+    expect(copies.isOpen(PODS)).toBe(true);
+    await clock.advanceAsync(1);
+    expect(copies.isOpen(PODS)).toBe(false);
+  });
+
   test('a lane that is read already is listed again for the late follower', async () => {
     const { ingest, copies } = started();
     ingest.open = () => Promise.resolve();

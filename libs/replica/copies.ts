@@ -64,6 +64,10 @@ export class Copies implements Service, LaneSource {
     return { copies: this.replicas.map(replicaStatus) };
   }
 
+  isOpen(lane: Lane): boolean {
+    return this.#lanes.has(laneKey(lane));
+  }
+
   async acquire(lane: Lane): Promise<{ readonly view: LaneView; release(): void }> {
     if (this.#stopped) throw new StatusError(tooManyRequests('dogwatch is shutting down', 1));
     const held = this.#lanes.get(laneKey(lane)) ?? this.#open(lane);

@@ -27,7 +27,10 @@ function started(scopesMax = 100) {
     ended: () => void asked.push('ended'),
     recover: () => Promise.reject(new Error('never asked')),
   } satisfies LaneSupply;
-  const wholeLanes = { acquire: async () => (asked.push('whole'), { view: WHOLE, release: () => undefined }) };
+  const wholeLanes = {
+    isOpen: () => asked.includes('whole'),
+    acquire: async () => (asked.push('whole'), { view: WHOLE, release: () => undefined }),
+  };
   const copies = new ScopedCopies(
     { bus, clock, log: silent, whole: wholeLanes, supply, follower: FOLLOWER, ownersOf: () => ['shard-0'] },
     {
@@ -101,6 +104,16 @@ describe('acquire', () => {
     expect((await acquire(NAME)).view).toBe(WHOLE);
     expect((await acquire(NODE)).view).not.toBe(WHOLE);
     expect(asked).toEqual(['whole', 'open', 'whole']);
+  });
+
+  test('a scoped lane is open with its first scope, for all scopes; the whole copy is another', async () => {
+    const { acquire, copies } = started();
+    const open = (): boolean[] => [NODE, NAME, interest()].map((of) => copies.isOpen(PODS, of));
+    expect(open()).toEqual([false, false, false]);
+    await acquire(NODE);
+    expect(open()).toEqual([true, true, false]);
+    await acquire(interest());
+    expect(open()).toEqual([true, true, true]);
   });
 
   test('is told to come again while there is nothing yet (G11)', async () => {

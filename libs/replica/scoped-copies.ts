@@ -54,6 +54,11 @@ export class ScopedCopies implements LaneSource, Service {
     for (const held of Array.from(this.#lanes.values())) if (held.scoped !== undefined) await this.#close(held);
   }
 
+  /** One more scope of a lane that is open costs a shard little, and upstream nothing. */
+  isOpen(lane: Lane, interest: Interest): boolean {
+    return scopeOf(lane, interest) === undefined ? this.#whole.isOpen(lane, interest) : this.#lanes.has(laneKey(lane));
+  }
+
   async acquire(lane: Lane, interest: Interest): Promise<{ readonly view: LaneView; release(): void }> {
     const scope = scopeOf(lane, interest);
     if (scope === undefined) return await this.#whole.acquire(lane, interest);

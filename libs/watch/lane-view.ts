@@ -64,6 +64,8 @@ export interface LaneView {
 
 /** Where the API edge gets lanes from. */
 export interface LaneSource {
+  /** Whether what `interest` selects is read from a lane that is open or being opened: to use it costs upstream nothing. */
+  isOpen(lane: Lane, interest: Interest): boolean;
   /**
    * A view that holds at least all of the lane that `interest` can select, opened if it is not. It stays open at least until `release` and the idle time after it.
    * Rejects with StatusError where it cannot be opened: upstream's own answer, or 429 while upstream is away.

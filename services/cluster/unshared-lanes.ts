@@ -20,7 +20,15 @@ export class UnsharedLanes implements LaneSource {
     this.#own = lanes.own;
   }
 
+  isOpen(lane: Lane, interest: Interest): boolean {
+    return this.#sourceOf(lane).isOpen(lane, interest);
+  }
+
   acquire(lane: Lane, interest: Interest): Promise<{ readonly view: LaneView; release(): void }> {
-    return (isUnshared(lane) ? this.#own : this.#shared).acquire(lane, interest);
+    return this.#sourceOf(lane).acquire(lane, interest);
+  }
+
+  #sourceOf(lane: Lane): LaneSource {
+    return isUnshared(lane) ? this.#own : this.#shared;
   }
 }

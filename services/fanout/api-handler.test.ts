@@ -1,7 +1,7 @@
 import { systemClock } from '@dogwatch/process/clock.ts';
 import { createLogger } from '@dogwatch/process/log.ts';
 import { parseApiRequest } from '@dogwatch/kube/api-request.ts';
-import { forbidden, serviceUnavailable, StatusError } from '@dogwatch/kube/status.ts';
+import { forbidden, notFound, serviceUnavailable, StatusError } from '@dogwatch/kube/status.ts';
 import type { Discovery } from '@dogwatch/upstream/discovery.ts';
 import { pod } from '@dogwatch/watch/test-objects.ts';
 import { expect, test } from 'vitest';
@@ -9,7 +9,7 @@ import { ApiHandler, type ApiHandlerDependencies } from './api-handler.ts';
 import { ReviewUnavailable } from './reviewer.ts';
 import type { Rights } from './rights.ts';
 import { TestExchange } from './test-exchange.ts';
-import { TestLaneView } from './test-lane-view.ts';
+import { PODS, TestLaneView } from './test-lane-view.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { Caller } from './user.ts';
 import { Watches } from './watches.ts';
@@ -20,7 +20,15 @@ const caller: Caller = {
   credential: { kind: 'bearer', token: 't' },
 };
 
-function started(change: { rights?: Partial<Rights>; acquire?: () => Promise<unknown>; info?: object }) {
+interface Change {
+  readonly rights?: Partial<Rights>;
+  readonly acquire?: () => Promise<unknown>;
+  /** Whether the lane is open or being opened; it is if nothing is said. */
+  readonly isOpen?: () => boolean;
+  readonly info?: object;
+}
+
+function started(change: Change) {
   const lines: string[] = [];
   const log = createLogger({ level: 'info', pretty: false, destination: { write: (line) => lines.push(line) } });
   const forwarded: string[] = [];
@@ -36,7 +44,10 @@ function started(change: { rights?: Partial<Rights>; acquire?: () => Promise<unk
   const handler = new ApiHandler({
     discovery: discovery as unknown as Discovery,
     rights,
-    lanes: { acquire: async () => await change.acquire?.() } as unknown as ApiHandlerDependencies['lanes'],
+    lanes: {
+      isOpen: change.isOpen ?? (() => true),
+      acquire: async () => await change.acquire?.(),
+    } as unknown as ApiHandlerDependencies['lanes'],
     proxy: {
       proxy: (exchange) => forwarded.push(exchange.url),
       upgrade: () => expect.fail('not part of this test'),
@@ -95,6 +106,46 @@ test('L23: a page is asked of upstream while the lane is cold, and the lane is o
   expect([forwarded.length, exchange.status]).toEqual([1, 200]);
 });
 
+test('one look at a lane that is not open is for upstream, the next opens it, and the rest of a herd waits for it', async () => {
+  const opened = Promise.withResolvers<unknown>();
+  let acquired = 0;
+  const { handler, forwarded } = started({
+    isOpen: () => acquired > 0,
+    acquire: () => (acquired++, opened.promise),
+  });
+  const [first, ...others] = Array.from({ length: 1_000 }, () => new TestExchange('/api/v1/secrets'));
+  await handler.onRequest(first!);
+  expect([forwarded.length, acquired, handler.answers]).toEqual([1, 0, { served: 0, forwarded: 1, refused: 0 }]);
+  const answered = others.map((exchange) => handler.onRequest(exchange));
+  opened.resolve(new TestLaneView(10).acquired());
+  await Promise.all(answered);
+  expect(handler.answers).toEqual({ served: 999, forwarded: 1, refused: 0 });
+});
+
+test('a look that dogwatch itself has refused does not count', async () => {
+  let allowed = false;
+  const { handler, forwarded } = started({
+    isOpen: () => false,
+    acquire: () => expect.fail('it was opened'),
+    rights: { mayRead: () => Promise.resolve(allowed ? { allowed } : { allowed, reason: 'no' }) },
+  });
+  for (let request = 0; request < 3; request += 1) await handler.onRequest(new TestExchange('/api/v1/secrets'));
+  expect(handler.answers.refused).toBe(3);
+  allowed = true;
+  await handler.onRequest(new TestExchange('/api/v1/secrets'));
+  expect(forwarded).toHaveLength(1);
+});
+
+test('a list that a watch follows, and a watch, open the lane at once', async () => {
+  let acquired = 0;
+  const acquire = () => (acquired++, Promise.resolve(new TestLaneView(10).acquired()));
+  const { handler } = started({ isOpen: () => false, acquire });
+  await handler.onRequest(new TestExchange(LIST));
+  await handler.onRequest(new TestExchange('/api/v1/secrets?watch=1&resourceVersion=10&timeoutSeconds=1'));
+  expect(acquired).toBe(2);
+  expect(handler.answers).toEqual({ served: 2, forwarded: 0, refused: 0 });
+});
+
 test('L23, G11: everything else waits for the lane', async () => {
   const opened = Promise.withResolvers<unknown>();
   const { handler, forwarded } = started({ acquire: () => opened.promise });
@@ -138,3 +189,24 @@ test.each([
   expect(at.doubted).toHaveLength(namespaced ? 0 : 1);
   expect(released).toBe(1);
 });
+
+test.each(['resourceVersion=', 'watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan'])(
+  'W19: once a proof (%s) has shown that the resource is gone, upstream answers whatever is asked of it',
+  async (query) => {
+    let acquired = 0;
+    const view = new TestLaneView(10, [pod('a', 3)]);
+    view.proof = Promise.reject(new StatusError(notFound(PODS, '')));
+    const { handler, forwarded } = started({
+      acquire: () => {
+        acquired += 1;
+        return Promise.resolve(view.acquired());
+      },
+    });
+    for (const each of [query, 'resourceVersion=0', query]) {
+      await handler.onRequest(new TestExchange(`/api/v1/pods?${each}`));
+    }
+    expect(forwarded).toHaveLength(3);
+    expect(acquired).toBe(1);
+    expect(handler.answers).toEqual({ served: 0, forwarded: 3, refused: 0 });
+  },
+);

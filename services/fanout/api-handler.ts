@@ -10,6 +10,8 @@ import { answerStatus, answerUpgrade } from './answer.ts';
 import type { Exchange, UpgradeExchange } from './exchange.ts';
 import { type GetPlan, type ListPlan, type WatchPlan, planOf } from './plan.ts';
 import { ExpiringCache } from './expiring-cache.ts';
+import { FirstReads } from './first-reads.ts';
+import { ResourceGone } from './freshness.ts';
 import { LaneRefusal, hasScopeOf, refusalOf } from './lane-answer.ts';
 import { FailureLog } from './proxy-failure.ts';
 import { type ReadContext, type ReadOutcome, answerGet, answerList } from './read-handler.ts';
@@ -46,6 +48,7 @@ export class ApiHandler {
   readonly answers = { served: 0, forwarded: 0, refused: 0 };
   readonly #deps: ApiHandlerDependencies;
   readonly #failures: FailureLog;
+  readonly #firstReads: FirstReads;
   readonly #unreadable = new ExpiringCache<true>({
     maxEntries: 1_000,
     maxBytes: 1024 * 1024,
@@ -55,6 +58,7 @@ export class ApiHandler {
   constructor(deps: ApiHandlerDependencies) {
     this.#deps = deps;
     this.#failures = new FailureLog(deps.log);
+    this.#firstReads = new FirstReads(() => deps.clock.now());
   }
 
   async onRequest(exchange: Exchange): Promise<void> {
@@ -116,6 +120,7 @@ export class ApiHandler {
 
   async #watch(exchange: Exchange, request: ApiRequest, plan: WatchPlan, caller: Caller): Promise<void> {
     const { watches, forwardBucket, clock } = this.#deps;
+    const begunAt = clock.now();
     const lane = await this.#acquire(plan);
     if (lane === undefined) return this.#forward(exchange);
     const laneWatches = watches.of(lane);
@@ -124,13 +129,15 @@ export class ApiHandler {
     try {
       outcome = await openWatch(exchange, plan, { watches: laneWatches, forwardBucket, clock });
     } catch (error) {
+      if (error instanceof ResourceGone) return await this.#forwardGone(exchange, plan, error);
       throw refusalOf(laneWatches.view, error);
     } finally {
       letGo();
     }
     if (outcome.kind === 'forward') return this.#forward(exchange);
     this.answers.served += 1;
-    if (outcome.kind === 'open') watches.opened(outcome.stream, laneWatches, { plan, request, user: caller.user });
+    if (outcome.kind === 'open')
+      watches.opened(outcome.stream, laneWatches, { plan, request, user: caller.user, begunAt });
   }
 
   async #read(
@@ -142,11 +149,12 @@ export class ApiHandler {
     const deadline = new RequestDeadline(exchange, clock, plan.timeoutSeconds);
     let outcome: ReadOutcome = 'forward';
     try {
-      const lane = await (isForStoreWhileCold(plan) ? this.#acquireIfOpen(plan) : this.#acquire(plan));
+      const lane = await this.#acquireToRead(plan);
       try {
         if (lane !== undefined) outcome = await answer({ view: lane.view, clock, deadline });
       } catch (error) {
-        throw lane === undefined ? error : refusalOf(lane.view, error);
+        if (!(error instanceof ResourceGone)) throw lane === undefined ? error : refusalOf(lane.view, error);
+        this.#leaveToUpstream(plan, error);
       } finally {
         lane?.release();
       }
@@ -175,10 +183,27 @@ export class ApiHandler {
     } catch (error) {
       const code = error instanceof StatusError ? (error.status.code ?? 500) : 0;
       if (code < 400 || code >= 500 || code === 429) throw error;
-      this.#unreadable.set(key, true, { ttlMs: UNREADABLE_MS, bytes: 0 });
-      this.#deps.log.warn({ lane: key, err: error }, 'dogwatch may not read this resource, forwarding');
+      this.#leaveToUpstream({ lane }, error);
       return undefined;
     }
+  }
+
+  #leaveToUpstream({ lane }: Pick<WatchPlan, 'lane'>, reason: unknown): void {
+    const key = laneKey(lane);
+    this.#unreadable.set(key, true, { ttlMs: UNREADABLE_MS, bytes: 0 });
+    this.#deps.log.warn({ lane: key, err: reason }, 'dogwatch may not read this resource, or it is gone: forwarding');
+  }
+
+  /** Upstream ends its watches of it a second later, and until then the lane is open: nothing more is read of it. */
+  async #forwardGone(exchange: Exchange, plan: WatchPlan, reason: ResourceGone): Promise<void> {
+    this.#leaveToUpstream(plan, reason);
+    await this.#forward(exchange);
+  }
+
+  /** Undefined also where the lane is not open, and is not to be opened for this read alone. */
+  async #acquireToRead(plan: ListPlan | GetPlan): Promise<AcquiredLane | undefined> {
+    if (!this.#deps.lanes.isOpen(plan.lane, plan.interest) && !this.#firstReads.opens(plan)) return undefined;
+    return await (isForStoreWhileCold(plan) ? this.#acquireIfOpen(plan) : this.#acquire(plan));
   }
 
   /** Undefined also where the lane is not open yet: it is opened for those who come later. */

@@ -1,8 +1,9 @@
 import { systemClock } from '@dogwatch/process/clock.ts';
 import { interest, pod } from '@dogwatch/watch/test-objects.ts';
+import { StatusError, notFound } from '@dogwatch/kube/status.ts';
 import { describe, expect, test } from 'vitest';
-import { type Freshness, freshnessOf, whenFresh } from './freshness.ts';
-import { TestLaneView } from './test-lane-view.ts';
+import { type Freshness, ResourceGone, freshnessOf, whenFresh } from './freshness.ts';
+import { PODS, TestLaneView } from './test-lane-view.ts';
 
 const asked = (view: TestLaneView, freshness: Freshness): Promise<number> =>
   whenFresh({ view, clock: systemClock, freshness, extent: { interest: interest(), limit: 0 } }, (rv) => rv);
@@ -41,4 +42,28 @@ describe('a version that is asked for', () => {
       status: { code: 504, message: 'Timeout: Too large resource version: 12, current: 11' },
     });
   });
+});
+
+test('L10: where upstream keeps no cache, it neither waits nor says when to come again', async () => {
+  const events = { ...PODS, resource: 'events' };
+  const view = new (class extends TestLaneView {
+    override readonly lane = events;
+  })(10);
+  const waited: number[] = [];
+  view.reached = (_rv, timeoutMs) => {
+    waited.push(timeoutMs);
+    return Promise.resolve(false);
+  };
+  await expect(asked(view, atLeast(12))).rejects.toMatchObject({
+    status: { code: 504, details: { causes: [{ reason: 'ResourceVersionTooLarge' }] } },
+  });
+  expect(Math.max(...waited)).toBeLessThan(100);
+});
+
+test.each(['fresh', 'not-older-than'] as const)('W19: the 404 of a proof (%s) is for upstream to say', async (kind) => {
+  const view = new TestLaneView(10);
+  view.timeOut();
+  view.proof = Promise.reject(new StatusError(notFound(PODS, '')));
+  const freshness: Freshness = kind === 'fresh' ? { kind } : { kind, rv: 12 };
+  await expect(asked(view, freshness)).rejects.toBeInstanceOf(ResourceGone);
 });

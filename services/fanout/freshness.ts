@@ -35,45 +35,57 @@ export interface FreshState {
   readonly extent: Extent;
 }
 
+/** The resource is not there any more: upstream answered the question for proof with 404 (protocol row W19). */
+export class ResourceGone extends Error {
+  readonly code = 'RESOURCE_GONE';
+}
+
 /**
  * Calls `use` in a turn in which the view's objects are those of the version it is given, and resolves with what it
  * gives. Rejects with StatusError: 504 if the version asked for does not come in time (row L10), 503 if upstream
- * cannot be asked.
+ * cannot be asked; and with ResourceGone, where only upstream can answer.
  */
 export async function whenFresh<T>(state: FreshState, use: (rv: ResourceVersion) => T): Promise<T> {
-  const { view, freshness, extent } = state;
+  const { view, freshness } = state;
   switch (freshness.kind) {
     case 'any':
       return use(view.cache.watermark);
     case 'fresh':
-      return await view.fresh(FRESHNESS_TIMEOUT_MS, use, extent);
+      return await proved(state, use);
     case 'not-older-than':
       return await whenReached(state, freshness.rv, use);
   }
 }
 
+async function proved<T>({ view, extent }: FreshState, use: (rv: ResourceVersion) => T): Promise<T> {
+  try {
+    return await view.fresh(FRESHNESS_TIMEOUT_MS, use, extent);
+  } catch (error) {
+    if (!(error instanceof StatusError) || error.status.code !== 404) throw error;
+    throw new ResourceGone('the resource is gone upstream, which is to say so itself', { cause: error });
+  }
+}
+
 /**
  * A version above the watermark may be one of another resource, of which a quiet lane hears when it is proved fresh:
- * upstream asks its store for progress, too, before it waits. Once at first, and once more when the time is over.
+ * upstream asks its store for progress, too, before it waits. Once at first, and once more when the time is over. Where
+ * upstream keeps no cache it asks its store, and does not wait.
  */
-async function whenReached<T>(
-  { view, clock, extent }: FreshState,
-  rv: ResourceVersion,
-  use: (rv: ResourceVersion) => T,
-): Promise<T> {
+async function whenReached<T>(state: FreshState, rv: ResourceVersion, use: (rv: ResourceVersion) => T): Promise<T> {
+  const { view, clock } = state;
   const deadline = clock.now() + FRESHNESS_TIMEOUT_MS;
   let current: ResourceVersion = 0;
-  const proved = (found: ResourceVersion): { readonly used: T } | undefined => {
+  const atLeast = (found: ResourceVersion): { readonly used: T } | undefined => {
     current = found;
     return found >= rv ? { used: use(found) } : undefined;
   };
   if (await view.reached(rv, HEAD_START_MS)) return use(view.cache.watermark);
-  const soon = await view.fresh(FRESHNESS_TIMEOUT_MS, proved, extent);
+  const soon = await proved(state, atLeast);
   if (soon !== undefined) return soon.used;
-  if (await view.reached(rv, deadline - clock.now())) return use(view.cache.watermark);
-  const late = await view.fresh(FRESHNESS_TIMEOUT_MS, proved, extent);
-  if (late !== undefined) return late.used;
   // Upstream's store does not say when to come again.
-  const retryAfterSeconds = isCachedUpstream(view.lane) ? 1 : 0;
-  throw new StatusError(tooLargeResourceVersion(String(rv), String(current), retryAfterSeconds));
+  if (!isCachedUpstream(view.lane)) throw new StatusError(tooLargeResourceVersion(String(rv), String(current), 0));
+  if (await view.reached(rv, deadline - clock.now())) return use(view.cache.watermark);
+  const late = await proved(state, atLeast);
+  if (late !== undefined) return late.used;
+  throw new StatusError(tooLargeResourceVersion(String(rv), String(current)));
 }

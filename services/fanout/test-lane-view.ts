@@ -67,7 +67,7 @@ export class TestLaneView implements LaneView {
     return this.ages.get(rv) ?? 0;
   }
 
-  reached(rv: number): Promise<boolean> {
+  reached(rv: number, _timeoutMs: number): Promise<boolean> {
     if (this.cache.watermark >= rv) return Promise.resolve(true);
     if (this.#timedOut) return Promise.resolve(false);
     return new Promise((resolve) => this.#waiting.push({ rv, resolve }));

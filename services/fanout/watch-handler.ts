@@ -72,7 +72,9 @@ async function findStart(
   } catch (error) {
     // Row W5: the version did not come in time.
     if (!(error instanceof StatusError) || error.status.code !== 504) throw error;
-    attach({ kind: 'error', status: error.status });
+    // A watch of the store, unlike a list of it, says when to come again: after one to three seconds, at random.
+    const details = { ...error.status.details, retryAfterSeconds: 1 };
+    attach({ kind: 'error', status: { ...error.status, details } });
   }
   return false;
 }

@@ -40,18 +40,33 @@ function started(random = () => 0) {
     const exchange = new TestExchange(`/api/v1/pods?${query}`);
     const request = parseApiRequest('GET', exchange.url);
     const plan = planOf(request, { accept: undefined, userAgent: undefined }, POD) as WatchPlan;
+    const begunAt = clock.now();
     const of = watches.of(view.acquired());
     const letGo = of.hold();
     const forwardBucket = new TokenBucket({ perSecond: 1, burst: 1, now: () => 0 });
     const outcome = await openWatch(exchange, plan, { watches: of, forwardBucket, clock });
     letGo();
-    if (outcome.kind === 'open') watches.opened(outcome.stream, of, { plan, request, user: USER });
+    if (outcome.kind === 'open') watches.opened(outcome.stream, of, { plan, request, user: USER, begunAt });
     return exchange.client;
   };
   return { clock, watches, decision, open, stop };
 }
 
 describe('deadlines', () => {
+  test('W5, W12: the time in which a watch waited for its version counts; late, it ends behind its first events', async () => {
+    const { clock, open } = started();
+    const view = new TestLaneView();
+    const query = 'watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true';
+    const opening = open(view, `${query}&resourceVersion=11&timeoutSeconds=1`);
+    await clock.advanceAsync(2_500);
+    view.change(change('ADDED', pod('a', 11)));
+    const client = await opening;
+    await turn();
+    expect(client.events).toEqual(['ADDED a@11', 'BOOKMARK @11 end']);
+    await clock.advanceAsync(1_000);
+    expect(client.ended).toBe(true);
+  });
+
   test('W12: a watch ends cleanly at the time it asked for, behind a last bookmark', async () => {
     const { clock, watches, open } = started();
     const view = new TestLaneView();
@@ -230,13 +245,14 @@ describe('a watch that is over before it is put on the wheel', () => {
     const exchange = new TestExchange('/api/v1/pods?watch=true&resourceVersion=10');
     const request = parseApiRequest('GET', exchange.url);
     const plan = planOf(request, { accept: undefined, userAgent: undefined }, POD) as WatchPlan;
+    const begunAt = clock.now();
     const of = watches.of(view.acquired());
     const letGo = of.hold();
     const forwardBucket = new TokenBucket({ perSecond: 1, burst: 1, now: () => 0 });
     const outcome = await openWatch(exchange, plan, { watches: of, forwardBucket, clock });
     exchange.leave();
     letGo();
-    if (outcome.kind === 'open') watches.opened(outcome.stream, of, { plan, request, user: USER });
+    if (outcome.kind === 'open') watches.opened(outcome.stream, of, { plan, request, user: USER, begunAt });
     await clock.advanceAsync(CHECK_MS * 2);
     expect(decision.asked).toBe(0);
     expect(watches.ended.get('timeout')).toBeUndefined();

@@ -124,8 +124,15 @@ export class Watches {
     return watches;
   }
 
-  /** Puts a watch that has begun on the wheel; one that is over already is left alone. */
-  opened(stream: WatchStream, watches: LaneWatches, of: { plan: WatchPlan; request: ApiRequest; user: User }): void {
+  /**
+   * Puts a watch that has begun on the wheel; one that is over already is left alone. Its time counts from `begunAt`,
+   * monotonic in ms: upstream's too passes while a watch waits for its version, and then it ends behind its first events.
+   */
+  opened(
+    stream: WatchStream,
+    watches: LaneWatches,
+    of: { plan: WatchPlan; request: ApiRequest; user: User; begunAt: number },
+  ): void {
     if (!stream.open) return;
     if (this.#draining) return watches.close(stream, 'draining');
     const { clock, random } = this.#deps;
@@ -134,7 +141,7 @@ export class Watches {
     const slots = { deadlineSlot: 0, bookmarkSlot: 0, checkSlot: 0 };
     const opened: Opened = { stream, watches, request: of.request, user: of.user, ...slots };
     const now = clock.now();
-    const deadline = now + seconds * 1000;
+    const deadline = of.begunAt + seconds * 1000;
     opened.deadlineSlot = this.#deadlines.add(deadline, opened);
     opened.bookmarkSlot = this.#lastBookmarks.add(deadline - LAST_BOOKMARK_MS, opened);
     opened.checkSlot = this.#checks.add(now + this.#checkDelay(), opened);

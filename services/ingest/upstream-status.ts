@@ -25,11 +25,11 @@ export function asStatusError(error: unknown): StatusError {
 
 /**
  * The same of a question dogwatch asked for itself: what upstream refuses to dogwatch (401, 403, 410) is no answer to
- * the client, who may have every right.
+ * the client, who may have every right. 404 is one: the resource is gone.
  */
 export function asUnavailable(error: unknown): StatusError {
   const code = error instanceof StatusError ? (error.status.code ?? 500) : 0;
-  return error instanceof StatusError && (code === 429 || code >= 500) ? error : unavailable(error);
+  return error instanceof StatusError && (code === 404 || code === 429 || code >= 500) ? error : unavailable(error);
 }
 
 function unavailable(cause: unknown): StatusError {

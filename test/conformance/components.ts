@@ -18,10 +18,8 @@ export interface ComponentsOptions {
 export interface ReflectorLog {
   /** Reflectors that began. */
   readonly started: number;
-  /** Listings, watch-lists among them, that were not the first of their reflector, but for those after a refusal. */
+  /** Listings, watch-lists among them, that were not the first of their reflector. */
   readonly relists: number;
-  /** Watches that upstream's node authorizer refused because it had not seen the pod yet that the kubelet already had. */
-  readonly refused: number;
   readonly expired: number;
   /** Watches that ended in an error or in the middle of a frame. */
   readonly broken: number;
@@ -103,13 +101,11 @@ function reflectorLog(text: string): ReflectorLog {
   const lines = text.split('\n').filter((line) => line.includes(' reflector.go:'));
   const count = (pattern: RegExp): number => lines.filter((line) => pattern.test(line)).length;
   const started = count(/"Starting reflector"/);
-  const refused = count(/Failed to watch.*no relationship found between node/);
   return {
     started,
-    relists: count(/"Listing and watching"/) - started - refused,
+    relists: count(/"Listing and watching"/) - started,
     expired: count(/too old resource version|Expired|\b410 Gone/),
-    refused,
-    broken: count(/unexpected EOF|ended with error|Failed to watch/) - refused,
+    broken: count(/unexpected EOF|ended with error|Failed to watch/),
     populated: count(/"Caches populated"/),
   };
 }

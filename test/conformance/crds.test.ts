@@ -243,6 +243,22 @@ describe('W19: a definition that is deleted', () => {
     }
   });
 
+  test('is a 404 as soon as a proof of freshness meets one, before upstream has ended its watches', async () => {
+    const resource = CustomResource.ofNewGroup(stage.plane.admin);
+    await resource.define([V1]);
+    await resource.create('a', { color: 'red' });
+    const pair = await sides.watch(`${resource.collection()}?${WATCH_LIST}`);
+    await resource.remove();
+    await eventually({ what: 'upstream has dropped it', timeoutMs: 5_000, everyMs: 5 }, async () => {
+      return (await sides.direct.request('GET', resource.collection())).status === 404;
+    });
+    for (const path of ['', '?resourceVersion=0', '/a?resourceVersion=0', `?${WATCH_LIST}`]) {
+      await sides.expectSame(`${resource.collection()}${path}`, { status: 404 });
+    }
+    expect([pair.direct.ended, pair.through.ended]).toEqual([false, false]);
+    await sides.expectSameEnd(pair);
+  });
+
   test('and made again is a new resource, of another scope too', async () => {
     const resource = CustomResource.ofNewGroup(stage.plane.admin);
     await resource.define([V1]);

@@ -6,6 +6,33 @@ const LARGE_TEXT = 'All work and no play makes Jack a dull boy. '.repeat(4_000);
 /** Namespaces whose order as strings is not that of their names and what is in them (row L15). */
 export const NAMESPACES = ['alpha', 'alpha-1', 'beta', 'beta.x'].map((name) => name.replace('.', '-'));
 
+/** Encodings and views a lane can be of. */
+const LANES = ['application/json', 'application/vnd.kubernetes.protobuf'].flatMap((type) => [
+  type,
+  `${type};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1`,
+]);
+
+interface Discovery {
+  readonly groups: readonly { readonly versions: readonly { readonly groupVersion: string }[] }[];
+}
+
+interface Served {
+  readonly resources: readonly { readonly name: string; readonly verbs: readonly string[] }[];
+}
+
+/** Has all lanes opened that `through` can have: the lists informers begin with open them. */
+export async function openLanes(through: KubeClient): Promise<void> {
+  const { groups } = await through.get<Discovery>('/apis');
+  const versions = groups.flatMap((group) => group.versions.map(({ groupVersion }) => `/apis/${groupVersion}`));
+  for (const version of ['/api/v1', ...versions]) {
+    const { resources } = await through.get<Served>(version);
+    for (const { name } of resources.filter(({ verbs }) => verbs.includes('watch'))) {
+      const path = `${version}/${name}?resourceVersion=0`;
+      await Promise.all(LANES.map((accept) => through.request('GET', path, { headers: { accept } })));
+    }
+  }
+}
+
 type Body = Readonly<Record<string, unknown>>;
 
 const POD_SPEC = { containers: [{ name: 'c', image: 'pause' }] };

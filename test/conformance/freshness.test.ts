@@ -181,6 +181,23 @@ describe('a resource at rest', () => {
     },
   );
 
+  test.for([
+    ['/api/v1/podtemplates', 'core/podtemplates'],
+    ['/api/v1/replicationcontrollers?resourceVersion=0', 'core/replicationcontrollers'],
+  ] as const)(
+    `${CALLERS} callers of %s at once, which nobody has asked for before, too`,
+    async ([path, resource], context) => {
+      context.skip(NEEDS_DOGWATCH !== undefined, NEEDS_DOGWATCH);
+      await Promise.all(Array.from({ length: CALLERS }, () => through.list('/api/v1/namespaces?resourceVersion=0')));
+      const before = await upstreamReads(resource);
+      await Promise.all(Array.from({ length: CALLERS }, () => through.list(path, true)));
+      // But for the lane's own watch, which counts when it has ended.
+      const asked = (await upstreamReads(resource)) - before;
+      recordClaim(`freshness-herd-cold-${resource}`, { callers: CALLERS, upstreamRequests: asked });
+      expect(asked).toBeLessThanOrEqual(3);
+    },
+  );
+
   test.for(sizes)('%i objects, one caller: as quick as kube-apiserver', { timeout: 600_000 }, async (size) => {
     const rounds = FULL_SIZE ? 60 : 8;
     await fill('default', size);

@@ -4,6 +4,7 @@ import { type CaseEvent, CaseWatch, summary } from '@dogwatch/bench/case-watch.t
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import type { KubeClient } from '../support/kube-client.ts';
+import { NEEDS_ETCD } from '../support/kine.ts';
 import { byResource } from '../support/prometheus-text.ts';
 import { CustomResource } from './custom-resource.ts';
 import { Sides, initialEvents } from './sides.ts';
@@ -90,6 +91,20 @@ describe('the start of a watch', () => {
   test('W3: the old prefix takes no sendInitialEvents', async () => {
     const { body } = await sides.expectSame(`/api/v1/watch/namespaces/rows/configmaps?${SIE}`, { status: 422 });
     expect(body).toContain('sendInitialEvents');
+  });
+
+  test('W5: of Events, upstream says at once that a version is too large', async () => {
+    const { metadata } = await admin.get<{ metadata: { resourceVersion: string } }>(CONFIG_MAPS);
+    const version = Number(metadata.resourceVersion) + 1_000_000;
+    const path = `/api/v1/namespaces/rows/events?${WATCH_LIST}&timeoutSeconds=1&resourceVersion=${version}`;
+    const start = performance.now();
+    const pair = await sides.watch(path);
+    for (const watch of [pair.direct, pair.through]) {
+      const [event, ...more] = await watch.rest();
+      expect([watch.status, event?.object.code, event?.object.reason, more.length]).toEqual([200, 504, 'Timeout', 0]);
+      expect(event?.object.message).toContain(`Too large resource version: ${version}, current: `);
+    }
+    expect(performance.now() - start).toBeLessThan(2_500);
   });
 
   test.each(['', '0', 'now'])('W6: sendInitialEvents=false at version "%s" is silent', async (version) => {
@@ -272,7 +287,8 @@ describe('Events', () => {
     },
   );
 
-  test('W9: a watch from a version that etcd has compacted', async () => {
+  test('W9: a watch from a version that etcd has compacted', async (context) => {
+    context.skip(NEEDS_ETCD !== undefined, NEEDS_ETCD);
     await admin.create(events, event('third'));
     const list = await admin.get<{ metadata: { resourceVersion: string } }>(events);
     const response = await fetch(`${stage.plane.etcd.server}/v3/kv/compaction`, {
