@@ -12,7 +12,7 @@ export default defineConfig({
             'libs/**/*.test.ts',
             'services/**/*.test.ts',
             'bench/**/*.test.ts',
-            'test/tidy.test.ts',
+            'test/*.test.ts',
             'test/simulation/**/*.test.ts',
             'test/support/**/*.test.ts',
           ],

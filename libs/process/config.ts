@@ -198,6 +198,7 @@ function parseFile({ path, text }: { path: string; text: string }): Record<strin
 
 const FILE_FORMS: Partial<Record<Option['type'], string>> = {
   int: 'a whole number',
+  number: 'a number',
   bytes: 'a number of bytes or a string such as "512Mi"',
   bool: 'true or false',
   list: 'a list of strings',
@@ -206,7 +207,7 @@ const FILE_FORMS: Partial<Record<Option['type'], string>> = {
 /** A file's value in the option's own syntax: numbers, booleans and lists may be written as JSON has them. */
 function fileText(option: Option, value: unknown, culprit: string): string {
   if (typeof value === 'string') return value;
-  if (option.type === 'int' && typeof value === 'number') return String(value);
+  if ((option.type === 'int' || option.type === 'number') && typeof value === 'number') return String(value);
   if (option.type === 'bytes' && typeof value === 'number') return String(value);
   if (option.type === 'bool' && typeof value === 'boolean') return String(value);
   if (option.type === 'list' && Array.isArray(value) && value.every((item) => typeof item === 'string'))
@@ -231,6 +232,7 @@ export function placeholder(option: Option): string {
     case 'address':
       return 'IP';
     case 'int':
+    case 'number':
       return 'N';
     case 'bool':
       return 'true|false';

@@ -39,6 +39,14 @@ interface IntOption extends Described {
   readonly bare?: number;
 }
 
+/** A number that may have a fraction. */
+interface NumberOption extends Described {
+  readonly type: 'number';
+  readonly default?: number;
+  readonly min: number;
+  readonly max: number;
+}
+
 interface BoolOption extends Described {
   readonly type: 'bool';
   readonly default: boolean;
@@ -66,14 +74,14 @@ interface ListOption extends Described {
   readonly required?: boolean;
 }
 
-export type Option = TextOption | IntOption | BoolOption | MeasureOption | EnumOption | ListOption;
+export type Option = TextOption | IntOption | NumberOption | BoolOption | MeasureOption | EnumOption | ListOption;
 
 /** Every option of a command by its flag's name, in the order of the help text. */
 export type OptionTable = Readonly<Record<string, Option>>;
 
 export type OptionValue = string | number | boolean | readonly string[];
 
-type ValueOf<O extends Option> = O extends IntOption | MeasureOption
+type ValueOf<O extends Option> = O extends IntOption | NumberOption | MeasureOption
   ? number
   : O extends BoolOption
     ? boolean
@@ -146,6 +154,8 @@ function parseText(option: Option, text: string): OptionValue {
       return text;
     case 'int':
       return parseInteger(text, option);
+    case 'number':
+      return parseNumber(text, option);
     case 'bool':
       if (text !== 'true' && text !== 'false')
         throw new SyntaxProblem(`${JSON.stringify(text)} is neither true nor false`);
@@ -169,6 +179,13 @@ function parseInteger(text: string, { min, max }: IntOption): number {
   if (!/^-?\d+$/.test(text) || !Number.isSafeInteger(value)) {
     throw new SyntaxProblem(`${JSON.stringify(text)} is not a whole number`);
   }
+  if (value < min || value > max) throw new SyntaxProblem(`${text} is not between ${min} and ${max}`);
+  return value;
+}
+
+function parseNumber(text: string, { min, max }: NumberOption): number {
+  if (!/^-?(\d+(\.\d*)?|\.\d+)$/.test(text)) throw new SyntaxProblem(`${JSON.stringify(text)} is not a number`);
+  const value = Number(text);
   if (value < min || value > max) throw new SyntaxProblem(`${text} is not between ${min} and ${max}`);
   return value;
 }

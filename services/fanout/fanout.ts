@@ -34,6 +34,8 @@ export interface FanoutConfig {
   /** PEM bundle of the authorities whose client certificates name users; undefined: none are asked for. */
   readonly clientCaFile: string | undefined;
   readonly maxConnections: number;
+  /** Share of HTTP/2 requests whose connection gets GOAWAY, 0 to 0.02 (row H9). */
+  readonly goawayChance: number;
   readonly bookmarkIntervalMs: number;
   readonly reauthorizeIntervalMs: number;
   readonly reviewCacheTtlMs: number;
@@ -61,6 +63,7 @@ export async function createFanout(deps: FanoutDependencies, config: FanoutConfi
     address: config.address,
     port: config.port,
     limits: { maxConnections: config.maxConnections },
+    isLast: () => random() < config.goawayChance,
     onRequest: (exchange) => handler.onRequest(exchange),
     onUpgrade: (exchange) => handler.onUpgrade(exchange),
     clock,

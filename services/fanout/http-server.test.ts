@@ -218,7 +218,7 @@ describe.each(versions)('over HTTP/%s', (version) => {
     expect(await request).toBe('gone');
   });
 
-  test('a handler that throws, or rejects, is a 500 and a line in the log without the query', async () => {
+  test('G13: a handler that throws, or rejects, is a 500 and a line in the log without the query', async () => {
     const server = await start({
       onRequest: (exchange) => {
         if (exchange.url.startsWith('/throws')) throw new Error('planned');
@@ -340,7 +340,7 @@ async function refused(server: TestServer): Promise<never> {
 }
 
 describe('shutting down', () => {
-  test.each(versions)('lets an answer over HTTP/%s end, and takes no new request', async (version) => {
+  test.each(versions)('H11: lets an answer over HTTP/%s end, and takes no new request', async (version) => {
     const opened = Promise.withResolvers<ClientStream>();
     const server = await start({
       onRequest: (exchange) =>

@@ -23,6 +23,8 @@ export interface HttpServerOptions {
   /** 0: any free one. */
   readonly port: number;
   readonly limits?: Partial<HttpServerLimits>;
+  /** Asked for each HTTP/2 request: whether its connection gets GOAWAY with the head of its answer (row H9). Default: never. */
+  readonly isLast?: () => boolean;
   /** What it throws, or rejects with, becomes a 500 or an aborted answer, and is logged. */
   readonly onRequest: (exchange: Exchange) => void | Promise<void>;
   /** A WebSocket or SPDY upgrade; the socket is the receiver's to answer, end and watch for errors. */
@@ -97,6 +99,7 @@ class TlsHttpServer implements HttpServer {
     });
     this.#http2 = createHttp2Protocol({
       limits: this.#limits,
+      isLast: options.isLast ?? (() => false),
       onRequest: (exchange) => void this.#serve(exchange),
       onSessionError: (err, { remoteAddress }) => log.debug({ err, remoteAddress }, 'HTTP/2 session failed'),
       now: () => clock.now(),

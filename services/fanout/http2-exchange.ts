@@ -12,6 +12,8 @@ export interface Http2ExchangeOptions {
   readonly stream: ServerHttp2Stream;
   readonly head: RequestHead;
   readonly connection: ClientConnection;
+  /** No request may follow, whatever the answer is. */
+  readonly isLast: boolean;
   /** Sends GOAWAY: streams that are open go on, the client dials anew for others. */
   readonly goAway: () => void;
 }
@@ -24,14 +26,16 @@ export class Http2Exchange implements Exchange {
   readonly httpVersion = '2.0';
   readonly connection: ClientConnection;
   readonly #stream: ServerHttp2Stream;
+  readonly #isLast: boolean;
   readonly #goAway: () => void;
 
-  constructor({ stream, head, connection, goAway }: Http2ExchangeOptions) {
+  constructor({ stream, head, connection, isLast, goAway }: Http2ExchangeOptions) {
     this.method = head.method;
     this.url = head.url;
     this.headers = head.headers;
     this.connection = connection;
     this.#stream = stream;
+    this.#isLast = isLast;
     this.#goAway = goAway;
   }
 
@@ -100,7 +104,7 @@ export class Http2Exchange implements Exchange {
   /** Sends the head; false if the client is gone. */
   #begin(status: number, head: ResponseHead, options: { endStream: boolean; waitForTrailers?: boolean }): boolean {
     // Unauthenticated clients may not keep an HTTP/2 connection (upstream's UnauthenticatedHTTP2DOSMitigation).
-    if (head.closes || status === 401) this.#goAway();
+    if (head.closes || status === 401 || this.#isLast) this.#goAway();
     if (this.#gone) return false;
     this.#stream.respond({ ':status': status, ...head.headers }, options);
     return true;

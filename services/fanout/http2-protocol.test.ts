@@ -122,6 +122,56 @@ describe('HTTP/2', () => {
     await expect.poll(() => server.server.connectionCount).toBe(0);
   });
 
+  test(
+    'a client that cancels hundreds of watches at once, or every second, is not cut',
+    { timeout: 15_000 },
+    async () => {
+      const server = await start({ onRequest: (exchange) => void exchange.stream(200, {}) });
+      const session = server.http2();
+      await once(session, 'remoteSettings');
+      const cancel = async (count: number) => {
+        const streams = Array.from({ length: count }, () => openStream(session, { path: '/watch' }));
+        await Promise.all(streams.map((stream) => once(stream, 'response')));
+        await Promise.all(streams.map((stream) => (stream.close(constants.NGHTTP2_CANCEL), once(stream, 'close'))));
+      };
+      for (let round = 0; round < 4; round++) await cancel(200);
+      // More than the burst in all: what a second gives back has to carry it. The seconds are nghttp2's own.
+      for (let second = 0; second < 4; second++) {
+        const over = new Promise((resolve) => setTimeout(resolve, 1_000));
+        for (let round = 0; round < 2; round++) await cancel(100);
+        await over;
+      }
+      expect(session.destroyed).toBe(false);
+      expect(server.server.connectionCount).toBe(1);
+    },
+  );
+
+  test('H9: a request whose turn it is gets GOAWAY with its answer; the watches of its connection go on', async () => {
+    const turns = [false, true];
+    const opened = Promise.withResolvers<ClientStream>();
+    const server = await start({
+      isLast: () => turns.shift() ?? false,
+      onRequest: (exchange) =>
+        exchange.url === '/watch' ? opened.resolve(exchange.stream(200, {})) : exchange.respond(200, {}, 'ok'),
+    });
+    const session = server.http2();
+    const watch = answerOf(openStream(session, { path: '/watch' }));
+    const stream = await opened.promise;
+    const goneAway = once(session, 'goaway') as Promise<[code: number]>;
+    expect(await answerOf(openStream(session, {}))).toMatchObject({ status: 200, body: 'ok' });
+    expect((await goneAway)[0]).toBe(constants.NGHTTP2_NO_ERROR);
+    stream.write(Buffer.from('still here'));
+    stream.end();
+    expect(await watch).toMatchObject({ body: 'still here' });
+    expect(await server.request('2.0', {})).toMatchObject({ status: 200 });
+  });
+
+  test('H9: HTTP/1.1 connections have no turn', async () => {
+    const server = await start({ isLast: () => true });
+    const { headers } = await server.request('1.1', {});
+    expect(headers.connection).not.toBe('close');
+  });
+
   test('watches that nobody reads do not keep new streams from opening', async () => {
     const blocked: ClientStream[] = [];
     const server = await start({

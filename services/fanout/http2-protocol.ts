@@ -14,6 +14,8 @@ import { readRequestHead } from './request-head.ts';
 
 export interface Http2ProtocolOptions {
   readonly limits: HttpServerLimits;
+  /** See HttpServerOptions. */
+  readonly isLast: () => boolean;
   readonly onRequest: (exchange: Exchange) => void;
   /** The session broke: a protocol error, a flood, a lost connection. */
   readonly onSessionError: (error: Error, connection: ClientConnection) => void;
@@ -42,9 +44,10 @@ export function createHttp2Protocol(options: Http2ProtocolOptions): Protocol {
     maxSessionRejectedStreams: 100,
     maxSettings: 32,
     maxOutstandingPings: 10,
-    // CVE-2023-44487: 1000 resets at once (a client that drops all its watches), then 33 a second.
+    // CVE-2023-44487. Go's server, upstream's, bounds resets only by the handlers that wait (4 times its streams), so who
+    // cancels hundreds of watches a second works there and has to here: 1000 at once, then 500 a second.
     streamResetBurst: 1000,
-    streamResetRate: 33,
+    streamResetRate: 500,
   };
   return {
     accept: (connection) =>
@@ -57,6 +60,7 @@ class Http2Connection implements ProtocolConnection {
   readonly #session: ServerHttp2Session;
   readonly #connection: ClientConnection;
   readonly #limits: HttpServerLimits;
+  readonly #isLast: () => boolean;
   readonly #onRequest: (exchange: Exchange) => void;
   readonly #now: () => number;
   #idleSince: number;
@@ -68,6 +72,7 @@ class Http2Connection implements ProtocolConnection {
     this.#session = session;
     this.#connection = connection;
     this.#limits = options.limits;
+    this.#isLast = options.isLast;
     this.#onRequest = options.onRequest;
     this.#now = options.now;
     this.#idleSince = options.now();
@@ -119,7 +124,8 @@ class Http2Connection implements ProtocolConnection {
       stream.end(`${head.reason}\n`);
       return;
     }
-    this.#onRequest(new Http2Exchange({ stream, head, connection: this.#connection, goAway: this.#goAway }));
+    const isLast = this.#isLast();
+    this.#onRequest(new Http2Exchange({ stream, head, connection: this.#connection, isLast, goAway: this.#goAway }));
   }
 }
 

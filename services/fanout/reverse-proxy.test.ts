@@ -182,7 +182,7 @@ describe.each(versions)('over HTTP/%s', (version) => {
     expect(await front.request(version, {})).toMatchObject({ status: 503 });
   });
 
-  test('beyond the bound on requests in flight the answer is 429', async () => {
+  test('G10: beyond the bound on requests in flight the answer is 429', async () => {
     const { front } = await fixture.start({ upstream: () => undefined, options: { maxForwards: 0 } });
     const { status, headers, body } = await front.request(version, {});
     expect(status).toBe(429);

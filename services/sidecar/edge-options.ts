@@ -97,6 +97,14 @@ export const servingOptions = defineOptions({
     max: 1_000_000,
     help: 'Most client connections at once; more are closed as they come. The limit of open files must allow them.',
   },
+  'goaway-chance': {
+    type: 'number',
+    default: 0,
+    min: 0,
+    max: 0.02,
+    placeholder: 'FRACTION',
+    help: 'Share of HTTP/2 requests whose connection takes no more of them (GOAWAY) once they are answered, so that clients spread anew over the servers behind a load balancer. What is open goes on. Leave it at 0 without a load balancer.',
+  },
 });
 
 /** How much of the past is kept. */

@@ -42,6 +42,7 @@ export async function createEdge(config: EdgeConfig, deps: EdgeDependencies): Pr
       certificate,
       clientCaFile: config.clientCaFile ?? (await findClientCa(cluster.upstream, config.certDir, log)),
       maxConnections: config.maxConnections,
+      goawayChance: config.goawayChance,
       bookmarkIntervalMs: config.bookmarkInterval,
       reauthorizeIntervalMs: config.reauthorizeInterval,
       reviewCacheTtlMs: config.reviewCacheTtl,

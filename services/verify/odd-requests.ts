@@ -2,6 +2,7 @@ import type { Random } from './random.ts';
 import { type Change, type Draft, dropQuery, setQuery, UNKNOWN_METHOD, type World } from './request.ts';
 
 const FUTURE = 10_000_000_000;
+const JSON_TYPE = 'application/json';
 const UNKNOWN = 'Bearer dogwatch-verify';
 
 /** Makes of a well-formed request one that upstream refuses, or reads in its own way. */
@@ -11,7 +12,7 @@ export const ODD_CHANGES: readonly (readonly [weight: number, change: Change])[]
   [5, future],
   [8, selectors],
   [8, accept],
-  [8, token],
+  [11, token],
   [8, place],
   [8, path],
   [9, asker],
@@ -22,7 +23,7 @@ export const ODD_CHANGES: readonly (readonly [weight: number, change: Change])[]
   [3, nameConflict],
   [3, oddQuery],
   [2, webSocket],
-  [6, longAgo],
+  [9, longAgo],
   [2, exported],
 ];
 
@@ -297,7 +298,16 @@ function webSocket(draft: Draft): void {
 }
 
 /** Before all that is held: rows W8, L11. */
-function longAgo(draft: Draft, random: Random): void {
+function longAgo(draft: Draft, random: Random, { population }: World): void {
+  // The history of a built-in resource may begin with the cluster; a custom one's begins with its definition.
+  const custom = population.populated.filter(({ resource }) => resource.custom);
+  if (custom.length > 0 && draft.name === '' && draft.rawPath === undefined && random.chance(0.4)) {
+    const { resource } = random.pick(custom);
+    Object.assign(draft, { group: resource.group, version: resource.version, resource: resource.resource });
+    draft.namespace = '';
+    dropQuery(draft, 'fieldSelector');
+    draft.headers['accept'] = JSON_TYPE;
+  }
   dropQuery(draft, 'continue', 'sendInitialEvents', 'resourceVersionMatch');
   draft.firstPage = undefined;
   setQuery(draft, 'resourceVersion', random.pick(['1', '2', '5']));

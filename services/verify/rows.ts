@@ -18,11 +18,14 @@ interface Seen {
 export interface Row {
   readonly id: string;
   readonly what: string;
-  /** Whether a request has tried it; undefined: one request cannot, and a test of its own does. */
+  /** Whether a request has tried it; undefined: one request cannot. */
   readonly hit: ((seen: Seen) => boolean) | undefined;
+  /** Why one request cannot; a test that has the row in its title shows it. */
+  readonly whyNot: string | undefined;
 }
 
-const row = (id: string, what: string, hit?: (seen: Seen) => boolean): Row => ({ id, what, hit });
+const row = (id: string, what: string, hit: (seen: Seen) => boolean): Row => ({ id, what, hit, whyNot: undefined });
+const apart = (id: string, what: string, whyNot: string): Row => ({ id, what, hit: undefined, whyNot });
 
 const list = ({ api, answer }: Seen): boolean => api.verb === 'list' && answer.status === 200;
 const watching = ({ answer }: Seen): boolean => answer.frames !== undefined;
@@ -45,10 +48,10 @@ export const ROWS: readonly Row[] = [
   row('G7', 'no such path: 404 in text', (s) => s.answer.status === 404 && s.says('404 page not found')),
   row('G8', 'no such method: 405', (s) => s.answer.status === 405),
   row('G9', 'no acceptable type: 406', (s) => s.answer.status === 406),
-  row('G10', 'overload: 429'),
-  row('G11', 'cache not ready: 429'),
-  row('G12', 'deadline: 504'),
-  row('G13', 'failure: 500'),
+  apart('G10', 'overload: 429', 'each side has limits of its own, and a request that meets one is sent again'),
+  apart('G11', 'cache not ready: 429', 'each side begins at a moment of its own, and the request is sent again'),
+  apart('G12', 'deadline: 504', 'whether a deadline passes is a race between the two sides'),
+  apart('G13', 'failure: 500', 'no request is known that makes either side fail'),
   row('G14', 'a Status in the negotiated type', (s) => s.answer.status >= 400 && encodingOf(s.answer) === 'protobuf'),
   row('L1', 'list, consistent', (s) => list(s) && s.q('resourceVersion') === '' && !limited(s)),
   row('L2', 'list at "0" ignores its limit', (s) => list(s) && s.q('resourceVersion') === '0' && limited(s)),
@@ -86,7 +89,7 @@ export const ROWS: readonly Row[] = [
     'timeouts of a list',
     (s) => s.api.verb === 'list' && (s.q('timeout') !== '' || s.q('timeoutSeconds') !== ''),
   ),
-  row('L23', 'paged list while not ready'),
+  apart('L23', 'paged list while not ready', 'it lasts for a moment after a lane or kube-apiserver has started'),
   row('O1', 'get, consistent', (s) => get(s) && s.q('resourceVersion') === ''),
   row('O2', 'get from the cache', (s) => get(s) && s.q('resourceVersion') === '0'),
   row('O3', 'get not older than a version', (s) => get(s) && number(s.q('resourceVersion'))),
@@ -125,7 +128,7 @@ export const ROWS: readonly Row[] = [
     'watch of events from before history',
     (s) => watching(s) && s.api.resource === 'events' && number(s.q('resourceVersion')),
   ),
-  row('W10', 'overrun: clean end'),
+  apart('W10', 'overrun: clean end', 'it needs a client that does not read, and many changes'),
   row('W11', 'other errors of a watch', (s) => watching(s) && event(s, 'ERROR') && !s.says('too old')),
   row('W12', 'timeout of a watch', (s) => watching(s) && s.answer.end === 'ended' && s.q('timeoutSeconds') !== ''),
   row('W13', 'bookmarks', (s) => watching(s) && s.q('allowWatchBookmarks') === 'true'),
@@ -138,15 +141,15 @@ export const ROWS: readonly Row[] = [
   row('W16', 'deletes', (s) => s.request.live && event(s, 'DELETED')),
   row('W17', 'one order', (s) => s.request.live && (s.answer.frames?.length ?? 0) > 1),
   row('W18', 'rights see selectors', (s) => s.request.asker.kind === 'token' && s.q('fieldSelector') !== ''),
-  row('W19', 'change and removal of a definition'),
-  row('W20', 'a cache that begins anew'),
+  apart('W19', 'change and removal of a definition', 'it changes the cluster'),
+  apart('W20', 'a cache that begins anew', 'it needs a restart of kube-apiserver'),
   row('W21', 'watch of events', (s) => watching(s) && s.api.resource === 'events'),
   row('W22', 'the watch verb', (s) => s.api.verb === 'watch' && s.answer.status === 403),
   row('F1', 'JSON frames', (s) => watching(s) && encodingOf(s.answer) === 'json'),
   row('F2', 'protobuf frames', (s) => watching(s) && encodingOf(s.answer) === 'protobuf'),
   row('F3', 'YAML watch: 406', (s) => s.api.verb === 'watch' && accepts(s, 'yaml') && s.answer.status === 406),
   row('F5', 'WebSocket', (s) => s.request.headers['upgrade'] === 'websocket'),
-  row('F6', 'flush'),
+  apart('F6', 'flush', 'it shows in when bytes come, not in which'),
   row('F7', 'head before the first event', (s) => watching(s) && s.answer.frames?.length === 0),
   row(
     'S1',
@@ -176,13 +179,13 @@ export const ROWS: readonly Row[] = [
   row('H4', 'Warning', (s) => header(s.answer, 'warning') !== ''),
   row('H5', 'no ETag', (s) => s.answer.status === 200 && header(s.answer, 'etag') === ''),
   row('H6', 'HTTP/2 streams', (s) => s.request.protocol === 'h2'),
-  row('H7', 'HTTP/2 windows and limits'),
-  row('H8', 'PING'),
-  row('H9', 'GOAWAY'),
-  row('H10', 'deadline of a list'),
-  row('H11', 'graceful end'),
-  row('H12', 'fairness'),
-  row('H13', 'number of watches'),
+  apart('H7', 'HTTP/2 windows and limits', 'they belong to a connection, not to a request'),
+  apart('H8', 'PING', 'it belongs to a connection, not to a request'),
+  apart('H9', 'GOAWAY', 'it is off by default, and chance where it is on'),
+  apart('H10', 'deadline of a list', 'it takes a minute, or is a race'),
+  apart('H11', 'graceful end', 'it ends the server'),
+  apart('H12', 'fairness', 'it needs many requests at once'),
+  apart('H13', 'number of watches', 'it needs many watches at once'),
 ];
 
 /** The rows that a request has tried. */

@@ -26,7 +26,7 @@ afterEach(() => sides?.closeWatches());
 
 afterAll(() => sides?.stop());
 
-describe('section 1.5: a custom resource is selected by the fields of its version', () => {
+describe('S2: a custom resource is selected by the fields of its version', () => {
   let resource: CustomResource;
   const selectableFields = ['.spec.color', '.spec.size', '.spec.on', '.spec.deep.er'].map((jsonPath) => ({ jsonPath }));
 

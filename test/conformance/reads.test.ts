@@ -409,15 +409,18 @@ test('L22: a timeout that is none is refused before anybody is asked who they ar
 
 describe('what upstream refuses, it refuses itself', () => {
   test.each([
-    'continue=abc',
-    'continue=abc&limit=2',
-    'resourceVersion=abc',
-    'resourceVersion=-1',
-    'limit=x',
-    'labelSelector=a%3D%3D%3Db',
-    'resourceVersion=1&continue=e30',
-    'resourceVersion=0&resourceVersionMatch=Exact',
-  ])('%s', async (query) => {
+    ['L8', 'continue=abc'],
+    ['L8', 'continue=abc&limit=2'],
+    ['L9', 'resourceVersion=abc'],
+    ['L9', 'resourceVersion=-1'],
+    ['G1', 'limit=x'],
+    ['G1', 'labelSelector=a%3D%3D%3Db'],
+    ['L7', 'resourceVersion=1&continue=e30'],
+    ['L6', 'resourceVersion=0&resourceVersionMatch=Exact'],
+    ['L6', 'resourceVersionMatch=Exact'],
+    ['L6', 'resourceVersion=1&resourceVersionMatch=Nonsense'],
+    ['L6', 'sendInitialEvents=true'],
+  ])('%s: %s', async (_row, query) => {
     expect(await differences({ path: `${MAPS}?${query}`, forwarded: true })).toEqual([]);
   });
 });
