@@ -51,8 +51,9 @@ prove-distributed: assets ## all that is claimed of the distributed form, at ful
 	$(NODE24) test/support/prove.main.ts distributed $(DISTRIBUTED)
 
 CONFORMANCE := $(addprefix conformance/,e2e storage-cases differential freshness reads encodings watch-rows watch-wire crds crd-fields shards whole-cluster clients informers)
+ON_KINE := $(addprefix conformance/,streams streaming kubectl rights reads watch-rows watch-wire encodings crds crd-fields informers)
 prove-conformance: assets ## the contract of kube-apiserver, through the sidecar and the distributed form, written to test/results/conformance.json
-	$(NODE24) test/support/prove.main.ts conformance $(foreach target,sidecar cluster,$(addprefix $(target):,$(CONFORMANCE)))
+	$(NODE24) test/support/prove.main.ts conformance $(foreach target,sidecar cluster,$(addprefix $(target):,$(CONFORMANCE))) $(addprefix sidecar+kine:,$(ON_KINE))
 
 bench: assets ## kube-apiserver and dogwatch in turn on the same events
 	$(NODE24) bench/compare.main.ts

@@ -6,6 +6,7 @@ import { afterEach, expect, test } from 'vitest';
 import { Child } from '../support/child.ts';
 import { recordClaim } from '../support/claims.ts';
 import { DogwatchProcess } from '../support/dogwatch-process.ts';
+import { NEEDS_ETCD } from '../support/kine.ts';
 import { LineReader } from '../support/line-reader.ts';
 import { WatchClient } from '../support/watch-client.ts';
 import { check, endings, type ObjectEvent, summarise } from '../support/watch-recorder.ts';
@@ -24,7 +25,8 @@ function watchersOf(namespace: string): { path: string; namespace: string }[] {
   return Array.from({ length: WATCHERS }, () => ({ path: `/api/v1/namespaces/${namespace}/configmaps`, namespace }));
 }
 
-test('20,000 events of a real kube-apiserver into one namespace reach 20 watchers, complete and in order', async () => {
+test('20,000 events of a real kube-apiserver into one namespace reach 20 watchers, complete and in order', async (context) => {
+  context.skip(NEEDS_ETCD !== undefined, NEEDS_ETCD);
   const [events, writers] = [20_000, 16];
   const stage = await Stage.start();
   cleanUp.push(() => stage.stop());

@@ -4,6 +4,7 @@ import { BreakableProxy } from '../support/breakable-proxy.ts';
 import { recordClaim } from '../support/claims.ts';
 import { ControlPlane } from '../support/control-plane.ts';
 import { eventually } from '../support/eventually.ts';
+import { NEEDS_ETCD } from '../support/kine.ts';
 import { lastFor, RandomWriter, type Written } from '../support/random-writer.ts';
 import { WatchClient } from '../support/watch-client.ts';
 import {
@@ -108,8 +109,9 @@ describe('kill -9 of kube-apiserver, back after 10 s, under 1,000 watches with w
     await stage?.stop();
   });
 
-  test('no stream ends, nothing is lost, and each lane is read once', async (context) => {
+  test('W20: no stream ends, nothing is lost, and each lane is read once', async (context) => {
     context.skip(NEEDS_DOGWATCH !== undefined, NEEDS_DOGWATCH);
+    context.skip(NEEDS_ETCD !== undefined, NEEDS_ETCD);
     for (const writer of writers) await writer.write(100);
     const after = await synchronise(20_000);
 
@@ -200,6 +202,7 @@ describe('a connection to kube-apiserver that breaks for 10 s under 1,000 watche
 
   test('costs no LIST, and every event arrives exactly once', async (context) => {
     context.skip(NEEDS_DOGWATCH !== undefined, NEEDS_DOGWATCH);
+    context.skip(NEEDS_ETCD !== undefined, NEEDS_ETCD);
     for (const writer of writers) await writer.write(100);
     await synchronise(20_000);
     const broken = Date.now();

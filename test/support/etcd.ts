@@ -10,6 +10,10 @@ interface KeyValue {
   readonly value?: string;
 }
 
+interface StoredJson {
+  readonly metadata: { readonly uid: string; readonly labels?: Record<string, string> };
+}
+
 interface EtcdEvent {
   readonly type?: 'DELETE';
   readonly kv: KeyValue;
@@ -18,6 +22,7 @@ interface EtcdEvent {
 
 interface WatchResponse {
   readonly result: {
+    readonly header: { readonly revision: string };
     readonly events?: readonly EtcdEvent[];
     readonly canceled?: boolean;
     readonly cancel_reason?: string;
@@ -66,6 +71,17 @@ export class Etcd {
     }
   }
 
+  /**
+   * Records what is written from now on, under the keys of resources that are named as in `history` (of services
+   * `services/specs`, of custom resources `GROUP/PLURAL`).
+   */
+  async record(resources: readonly string[]): Promise<EtcdRecording> {
+    return EtcdRecording.begin(
+      await this.#post('/v3/watch', { create_request: { ...range(ROOT), prev_kv: true } }),
+      resources,
+    );
+  }
+
   /** The keys of a resource, `NAMESPACE/NAME`. */
   async keys(resource: string): Promise<string[]> {
     const key = prefix(resource);
@@ -106,8 +122,75 @@ export class Etcd {
   }
 }
 
+/**
+ * The history of some resources while it was recorded. What is compacted meanwhile is not lost, as long as that is not
+ * above `revision`: it was received.
+ */
+export class EtcdRecording {
+  readonly #response: IncomingMessage;
+  readonly #prefixes: readonly string[];
+  readonly #events: { readonly event: EtcdEvent; readonly rv: number; readonly at: number }[] = [];
+  #failure: Error | undefined;
+  #revision = 0;
+
+  private constructor(response: IncomingMessage, resources: readonly string[]) {
+    this.#response = response;
+    this.#prefixes = resources.map(prefix);
+  }
+
+  /** Resolves once etcd has said that it tells of everything. */
+  static async begin(response: IncomingMessage, resources: readonly string[]): Promise<EtcdRecording> {
+    const recording = new EtcdRecording(response, resources);
+    const lines = createInterface({ input: response });
+    await new Promise<void>((resolve, reject) => {
+      lines.on('line', (line) => {
+        recording.#take((JSON.parse(line) as WatchResponse).result);
+        resolve();
+      });
+      lines.on('close', () => reject(new Error('etcd ended the watch')));
+      response.on('error', (error) => (recording.#failure ??= error));
+    });
+    return recording;
+  }
+
+  /** The highest one received. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** The highest revision received by a moment in milliseconds since 1970. */
+  revisionAt(moment: number): number {
+    return this.#events.findLast(({ at }) => at <= moment)?.rv ?? 0;
+  }
+
+  /** The events of a resource. Throws if the recording has a hole. */
+  history(resource: string): ObjectEvent[] {
+    if (this.#failure !== undefined) throw this.#failure;
+    const key = prefix(resource);
+    const wanted = this.#events.filter(({ event }) => bytes(event.kv.key).toString().startsWith(key));
+    return wanted.map(({ event }) => objectEvent(event, key));
+  }
+
+  stop(): void {
+    this.#response.destroy();
+  }
+
+  #take({ events = [], canceled = false, cancel_reason: reason = '', header }: WatchResponse['result']): void {
+    if (canceled) this.#failure ??= new Error(`etcd ended the watch: ${reason}`);
+    const at = Date.now();
+    this.#revision = Math.max(this.#revision, Number(header.revision));
+    for (const event of events) {
+      const key = bytes(event.kv.key).toString();
+      if (!this.#prefixes.some((wanted) => key.startsWith(wanted))) continue;
+      this.#events.push({ event, rv: Number(event.kv.mod_revision), at });
+    }
+  }
+}
+
+const ROOT = '/registry/';
+
 function prefix(resource: string): string {
-  return `/registry/${resource}/`;
+  return `${ROOT}${resource}/`;
 }
 
 /** All keys that begin with `key`; "0" follows "/" in ASCII. */
@@ -137,8 +220,15 @@ function objectEvent(event: EtcdEvent, keyPrefix: string): ObjectEvent {
   };
 }
 
-/** uid (field 5) and labels (field 11) of the ObjectMeta (field 1) in a stored protobuf object ("k8s\0" and runtime.Unknown). */
+/**
+ * uid (field 5) and labels (field 11) of the ObjectMeta (field 1) in a stored protobuf object ("k8s\0" and
+ * runtime.Unknown); custom resources are stored as JSON.
+ */
 function storedMetadata(stored: Buffer): { uid: string; labels: Record<string, string> } {
+  if (stored[0] === 0x7b) {
+    const { metadata } = JSON.parse(stored.toString()) as StoredJson;
+    return { uid: metadata.uid, labels: metadata.labels ?? {} };
+  }
   if (!stored.subarray(0, 4).equals(Buffer.from('k8s\0'))) throw new Error('not a stored protobuf object');
   const [raw] = fieldsOf(stored.subarray(4), 2);
   const [metadata] = fieldsOf(raw ?? Buffer.alloc(0), 1);

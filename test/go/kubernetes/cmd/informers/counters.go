@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"path"
 	"sync"
 	"sync/atomic"
 
@@ -27,7 +28,8 @@ type counters struct {
 	StatusErr  atomic.Int64 // those of them that a server's Status caused, not a lost connection
 
 	mu     sync.Mutex
-	sample []string // the first few in-stream errors and handler errors
+	sample []string         // the first few in-stream errors and handler errors
+	reads  map[string]int64 // LISTs and watch-lists by kind of client and resource, the inconsistency detector's left out
 }
 
 // report is the JSON form.
@@ -59,6 +61,34 @@ func (c *counters) watchFailed(who string, err error) {
 		c.StatusErr.Add(1)
 	}
 	c.note(who + ": " + err.Error())
+}
+
+// wrapKind counts every request of a transport, and by resource how often a kind of client reads all there is.
+func (c *counters) wrapKind(kind string) func(http.RoundTripper) http.RoundTripper {
+	return func(next http.RoundTripper) http.RoundTripper {
+		counted := c.wrap(next)
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			response, err := counted.RoundTrip(r)
+			query := r.URL.Query()
+			watch := query.Get("watch") == "true" || query.Get("watch") == "1"
+			if err == nil && response.StatusCode == http.StatusOK && query.Get("resourceVersionMatch") != "Exact" &&
+				query.Get("continue") == "" && (!watch || query.Get("sendInitialEvents") == "true") {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				if c.reads == nil {
+					c.reads = map[string]int64{}
+				}
+				c.reads[kind+" "+path.Base(r.URL.Path)]++
+			}
+			return response, err
+		})
+	}
+}
+
+func (c *counters) initialReads(kind, resource string) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reads[kind+" "+resource]
 }
 
 // wrap counts every request of a transport.

@@ -52,6 +52,7 @@ func verifyMain(ctx context.Context, arguments []string) error {
 	settle := flags.Duration("settle", 30*time.Second, "how long the caches may take to become equal after the last write")
 	writers := flags.Int("writers", 4, "concurrent writers")
 	seed := flags.Int64("seed", 1, "seed of the random writes")
+	story := flags.String("story", "", "file for all that the informers are told, a JSON object a line; none if empty")
 	if err := flags.Parse(arguments); err != nil {
 		return err
 	}
@@ -63,7 +64,7 @@ func verifyMain(ctx context.Context, arguments []string) error {
 	if err != nil {
 		return err
 	}
-	return verify(ctx, through, upstream, verifyOptions{duration: *duration, settle: *settle, writers: *writers, seed: *seed})
+	return verify(ctx, through, upstream, verifyOptions{duration: *duration, settle: *settle, writers: *writers, seed: *seed, story: *story})
 }
 
 func herdMain(ctx context.Context, arguments []string) error {

@@ -6,35 +6,29 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/dynamic/dynamicinformer"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
 )
 
 type verifyOptions struct {
 	duration, settle time.Duration
 	writers          int
 	seed             int64
+	story            string
 }
 
 // verify runs typed, dynamic and metadata-only informers through one server while writers change kube-apiserver
-// directly, and prints a JSON report. It fails if a cache does not come to equal a direct LIST.
+// directly, and others begin all the time. It prints a JSON line when the informers have synced and the writes begin, and
+// a report at the end. It fails if a cache does not come to equal a direct LIST.
 func verify(ctx context.Context, through, upstream *rest.Config, options verifyOptions) error {
 	direct, err := dynamic.NewForConfig(upstream)
 	if err != nil {
@@ -47,131 +41,51 @@ func verify(ctx context.Context, through, upstream *rest.Config, options verifyO
 	if err != nil {
 		return err
 	}
-	seen := &counters{}
-	through.Wrap(seen.wrap)
-	followers, err := startFollowers(ctx, through, seen)
+	told, err := newStory(options.story)
 	if err != nil {
 		return err
 	}
+	seen := &counters{}
+	followers, err := startFollowers(ctx, through, seen, told)
+	if err != nil {
+		return err
+	}
+	if err := print(map[string]any{"synced": len(followers)}); err != nil {
+		return err
+	}
+	var late beginners
+	ended := late.keepBeginning(ctx, through, options)
 	writes, err := writeRandomly(ctx, direct, namespaces, options)
+	<-ended
 	if err != nil {
 		return err
 	}
 	differences, took := awaitEqual(ctx, direct, followers, options.settle)
-	report := seen.report()
-	report["writes"], report["informers"], report["settledMs"], report["differences"] = writes, len(followers), took.Milliseconds(), differences
-	var events, backwards int64
-	for _, f := range followers {
-		events += f.events.Load()
-		backwards += f.backwards.Load()
-	}
-	report["events"], report["backwards"] = events, backwards
-	if err := json.NewEncoder(os.Stdout).Encode(report); err != nil {
+	if err := told.close(); err != nil {
 		return err
 	}
-	if len(differences) > 0 || backwards > 0 {
-		return fmt.Errorf("%d caches differ from a direct LIST, %d events went back in time", len(differences), backwards)
+	report := seen.report()
+	report["writes"], report["informers"], report["settledMs"], report["differences"] = writes, len(followers), took.Milliseconds(), differences
+	report["beginners"], report["beginnersSynced"] = late.begun, late.synced
+	var events int64
+	relists := map[string]int64{}
+	for _, f := range followers {
+		events += f.events.Load()
+		if more := seen.initialReads(f.kind, f.resource.Resource) - 1; more > 0 {
+			relists[f.name()] = more
+		}
+	}
+	report["events"], report["relists"] = events, relists
+	if err := print(report); err != nil {
+		return err
+	}
+	if len(differences) > 0 {
+		return fmt.Errorf("%d caches differ from a direct LIST", len(differences))
 	}
 	return nil
 }
 
-// follower is one informer under test.
-type follower struct {
-	name      string
-	resource  schema.GroupVersionResource
-	informer  cache.SharedIndexInformer
-	events    atomic.Int64
-	backwards atomic.Int64
-}
-
-func startFollowers(ctx context.Context, through *rest.Config, seen *counters) ([]*follower, error) {
-	protobuf := rest.CopyConfig(through)
-	protobuf.ContentType = "application/vnd.kubernetes.protobuf"
-	typedClient, err := kubernetes.NewForConfig(protobuf)
-	if err != nil {
-		return nil, err
-	}
-	dynamicClient, err := dynamic.NewForConfig(through)
-	if err != nil {
-		return nil, err
-	}
-	metadataClient, err := metadata.NewForConfig(through)
-	if err != nil {
-		return nil, err
-	}
-	typed := informers.NewSharedInformerFactory(typedClient, 0)
-	untyped := dynamicinformer.NewDynamicSharedInformerFactory(dynamicClient, 0)
-	metadataOnly := metadatainformer.NewSharedInformerFactory(metadataClient, 0)
-
-	var followers []*follower
-	var synced []cache.InformerSynced
-	for _, resource := range writtenResources {
-		gvr := resource.GroupVersionResource
-		kinds := map[string]cache.SharedIndexInformer{
-			"dynamic":  untyped.ForResource(gvr).Informer(),
-			"metadata": metadataOnly.ForResource(gvr).Informer(),
-		}
-		if gvr != widgets {
-			generic, err := typed.ForResource(gvr)
-			if err != nil {
-				return nil, err
-			}
-			kinds["typed"] = generic.Informer()
-		}
-		for kind, informer := range kinds {
-			f := &follower{name: kind + " " + gvr.Resource, resource: gvr, informer: informer}
-			hasSynced, err := f.follow(seen)
-			if err != nil {
-				return nil, err
-			}
-			followers, synced = append(followers, f), append(synced, hasSynced)
-		}
-	}
-	typed.Start(ctx.Done())
-	untyped.Start(ctx.Done())
-	metadataOnly.Start(ctx.Done())
-	within, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if !cache.WaitForCacheSync(within.Done(), synced...) {
-		return nil, fmt.Errorf("informers did not sync within a minute: %v", seen.report())
-	}
-	return followers, nil
-}
-
-// follow counts events and those that take an object back in time.
-func (f *follower) follow(seen *counters) (cache.InformerSynced, error) {
-	if err := f.informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
-		seen.watchFailed(f.name, err)
-	}); err != nil {
-		return nil, err
-	}
-	registration, err := f.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(any) { f.events.Add(1) },
-		DeleteFunc: func(any) { f.events.Add(1) },
-		UpdateFunc: func(before, after any) {
-			f.events.Add(1)
-			if version(after) < version(before) {
-				f.backwards.Add(1)
-			}
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return registration.HasSynced, nil
-}
-
-func version(object any) int64 {
-	o, err := meta.Accessor(object)
-	if err != nil {
-		panic(err) // informers hold API objects only
-	}
-	v, err := strconv.ParseInt(o.GetResourceVersion(), 10, 64)
-	if err != nil {
-		panic(err) // KEP-5504: a resourceVersion is a decimal number
-	}
-	return v
-}
+func print(line map[string]any) error { return json.NewEncoder(os.Stdout).Encode(line) }
 
 func writeRandomly(ctx context.Context, direct dynamic.Interface, namespaces []string, options verifyOptions) (int64, error) {
 	within, cancel := context.WithTimeout(ctx, options.duration)
@@ -204,7 +118,8 @@ func awaitEqual(ctx context.Context, direct dynamic.Interface, followers []*foll
 			if _, ok := lists[f.resource]; !ok {
 				list, err := direct.Resource(f.resource).List(ctx, metav1.ListOptions{})
 				if err != nil {
-					return false, err
+					differences["direct LIST"] = []string{err.Error()}
+					return false, nil // kube-apiserver may have been told to go
 				}
 				objects := make([]any, len(list.Items))
 				for i := range list.Items {
@@ -213,7 +128,7 @@ func awaitEqual(ctx context.Context, direct dynamic.Interface, followers []*foll
 				lists[f.resource] = snapshotOf(objects)
 			}
 			if d := snapshotOf(f.informer.GetStore().List()).differences(lists[f.resource]); len(d) > 0 {
-				differences[f.name] = d
+				differences[f.name()] = d
 			}
 		}
 		return len(differences) == 0, nil

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,6 +49,9 @@ func core(resource string) schema.GroupVersionResource {
 
 const namesPerWriter = 40
 
+// retryAfter is how long a writer waits for a kube-apiserver that is not there, or not ready.
+const retryAfter = 100 * time.Millisecond
+
 // writer makes random creates, updates and deletes over its own names until the context ends.
 type writer struct {
 	id         int
@@ -86,11 +91,22 @@ func (w *writer) step(ctx context.Context) error {
 		return nil
 	case apierrors.IsNotFound(err), apierrors.IsAlreadyExists(err), apierrors.IsConflict(err), apierrors.IsTooManyRequests(err):
 		return nil // another write came first, or the namespace is on its way out
-	case apierrors.IsForbidden(err) && apierrors.HasStatusCause(err, "NamespaceTerminating"):
+	case apierrors.IsForbidden(err), apierrors.IsInternalError(err), apierrors.IsServiceUnavailable(err), isLost(err):
+		// Forbidden is a namespace on its way out, and anything while a kube-apiserver has not read who may do what.
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryAfter):
+		}
 		return nil
 	default:
 		return fmt.Errorf("%s %s: %w", resource.Resource, name, err)
 	}
+}
+
+// isLost is true where no answer came: the write may have happened or not.
+func isLost(err error) bool {
+	var status apierrors.APIStatus
+	return !errors.As(err, &status)
 }
 
 func (w *writer) put(ctx context.Context, client dynamic.ResourceInterface, resource written, name string) error {
