@@ -149,6 +149,14 @@ describe('while upstream is in trouble', () => {
     expect(await discovery.lookup({ ...PODS, resource: 'x' })).toBeUndefined();
   });
 
+  test('an apiserver that has not read yet who may do what (403) is asked again in a second, as client-go does by itself', async () => {
+    const { discovery, answer } = started();
+    answer('/apis/apiregistration.k8s.io/v1/apiservices', {}, 403);
+    await expect(discovery.lookup(PODS)).rejects.toMatchObject({
+      status: { code: 503, details: { retryAfterSeconds: 1 } },
+    });
+  });
+
   test('garbage is a 503 too', async () => {
     const { discovery, answer } = started();
     answer('/api/v1', { resources: 7 });

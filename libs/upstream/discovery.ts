@@ -163,7 +163,7 @@ export class Discovery {
     if (status === 404) return undefined;
     if (status === 503 && mayBeAway) return 'away';
     const advice = status === 403 ? ': give its user the rights the README lists' : '';
-    throw new StatusError(serviceUnavailable(`upstream answered ${status} to discovery (GET ${path})${advice}`));
+    throw new StatusError(serviceUnavailable(`upstream answered ${status} to discovery (GET ${path})${advice}`, 1));
   }
 }
 

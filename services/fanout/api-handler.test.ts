@@ -10,6 +10,7 @@ import { ReviewUnavailable } from './reviewer.ts';
 import type { Rights } from './rights.ts';
 import { TestExchange } from './test-exchange.ts';
 import { PODS, TestLaneView } from './test-lane-view.ts';
+import { knowingShards } from './test-upstream.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { Caller } from './user.ts';
 import { Watches } from './watches.ts';
@@ -57,6 +58,7 @@ function started(change: Change) {
       { bookmarkIntervalMs: 1, reauthorizeIntervalMs: 1, drainMs: 0 },
     ),
     forwardBucket: new TokenBucket({ perSecond: 1, burst: 1, now: () => 0 }),
+    upstreamShards: knowingShards(false),
     clock: systemClock,
     log,
   });

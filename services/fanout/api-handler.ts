@@ -19,6 +19,7 @@ import { RequestDeadline } from './request-deadline.ts';
 import type { Rights } from './rights.ts';
 import type { ReverseProxy } from './reverse-proxy.ts';
 import type { TokenBucket } from './token-bucket.ts';
+import type { UpstreamShards } from './upstream-shards.ts';
 import type { Caller, User } from './user.ts';
 import { openWatch } from './watch-handler.ts';
 import type { Watches } from './watches.ts';
@@ -30,6 +31,7 @@ export interface ApiHandlerDependencies {
   readonly proxy: ReverseProxy;
   readonly watches: Watches;
   readonly forwardBucket: TokenBucket;
+  readonly upstreamShards: Pick<UpstreamShards, 'knows'>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -119,7 +121,7 @@ export class ApiHandler {
   }
 
   async #watch(exchange: Exchange, request: ApiRequest, plan: WatchPlan, caller: Caller): Promise<void> {
-    const { watches, forwardBucket, clock } = this.#deps;
+    const { watches, forwardBucket, upstreamShards, clock } = this.#deps;
     const begunAt = clock.now();
     const lane = await this.#acquire(plan);
     if (lane === undefined) return this.#forward(exchange);
@@ -127,7 +129,7 @@ export class ApiHandler {
     const letGo = laneWatches.hold();
     let outcome;
     try {
-      outcome = await openWatch(exchange, plan, { watches: laneWatches, forwardBucket, clock });
+      outcome = await openWatch(exchange, plan, { watches: laneWatches, forwardBucket, upstreamShards, clock });
     } catch (error) {
       if (error instanceof ResourceGone) return await this.#forwardGone(exchange, plan, error);
       throw refusalOf(laneWatches.view, error);
@@ -145,13 +147,13 @@ export class ApiHandler {
     plan: ListPlan | GetPlan,
     answer: (context: ReadContext) => Promise<ReadOutcome>,
   ): Promise<void> {
-    const { clock } = this.#deps;
+    const { clock, upstreamShards } = this.#deps;
     const deadline = new RequestDeadline(exchange, clock, plan.timeoutSeconds);
     let outcome: ReadOutcome = 'forward';
     try {
       const lane = await this.#acquireToRead(plan);
       try {
-        if (lane !== undefined) outcome = await answer({ view: lane.view, clock, deadline });
+        if (lane !== undefined) outcome = await answer({ view: lane.view, clock, deadline, upstreamShards });
       } catch (error) {
         if (!(error instanceof ResourceGone)) throw lane === undefined ? error : refusalOf(lane.view, error);
         this.#leaveToUpstream(plan, error);

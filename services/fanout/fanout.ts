@@ -11,6 +11,7 @@ import { type HttpServer, createHttpServer } from './http-server.ts';
 import { createReverseProxy } from './reverse-proxy.ts';
 import { createRights } from './rights.ts';
 import type { ServingCertificate } from './serving-certificate.ts';
+import { UpstreamShards } from './upstream-shards.ts';
 import { TokenBucket } from './token-bucket.ts';
 import { Watches } from './watches.ts';
 
@@ -57,7 +58,9 @@ export async function createFanout(deps: FanoutDependencies, config: FanoutConfi
   const watches = new Watches({ clock, log, rights, random }, config);
   const proxy = createReverseProxy({ upstream, log });
   const forwardBucket = new TokenBucket({ ...FORWARDED_WATCHES, now: () => clock.now() });
-  const handler = new ApiHandler({ discovery, rights, lanes, proxy, watches, forwardBucket, clock, log });
+  const upstreamShards = new UpstreamShards({ upstream, clock, log });
+  const serving = { discovery, rights, lanes, proxy, watches, forwardBucket, upstreamShards };
+  const handler = new ApiHandler({ ...serving, clock, log });
   const server = createHttpServer({
     tls: { ...config.certificate, requestClientCertificate: config.clientCaFile !== undefined },
     address: config.address,

@@ -8,8 +8,14 @@ import { type GetPlan, type ListPlan, planOf } from './plan.ts';
 import { answerGet, answerList } from './read-handler.ts';
 import { TestExchange, rejection } from './test-exchange.ts';
 import { TestLaneView } from './test-lane-view.ts';
+import { knowingShards } from './test-upstream.ts';
 
-const context = (of: TestLaneView, deadline = { passed: false }) => ({ view: of, clock: systemClock, deadline });
+const context = (of: TestLaneView, { passed = false, shardsUpstream = false } = {}) => ({
+  view: of,
+  clock: systemClock,
+  deadline: { passed },
+  upstreamShards: knowingShards(shardsUpstream),
+});
 const POD = { kind: 'Pod', namespaced: true, watchable: true, local: true, custom: false };
 
 function asked<P extends GetPlan | ListPlan>(
@@ -127,9 +133,9 @@ describe('LIST', () => {
 
 describe('pages', () => {
   const names = ({ items }: List): string[] => items.map(({ metadata }) => metadata.name);
-  const ask = async (of: TestLaneView, query: string) => {
+  const ask = async (of: TestLaneView, query: string, options = {}) => {
     const { exchange, plan } = asked<ListPlan>(`/api/v1/pods?${query}`);
-    const outcome = await answerList(exchange, plan, context(of));
+    const outcome = await answerList(exchange, plan, context(of, options));
     const body = outcome === 'done' ? (JSON.parse(exchange.client.text) as List) : undefined;
     return { outcome, body: body!, exchange };
   };
@@ -247,13 +253,14 @@ describe('pages', () => {
     expect(names((await ask(lane, 'resourceVersion=15&limit=5')).body)).toEqual(['a']);
   });
 
-  test('a part by shards is never asked of upstream: what is not held is 410', async () => {
+  test('G2: of a part by shards too, but where upstream knows none it is 410', async () => {
     const lane = filled('a', 'b', 'c');
     const shards = "shardRange(object.metadata.uid, '0x0000000000000000', '0x10000000000000000')";
     const query = `shardSelector=${encodeURIComponent(shards)}`;
     const { body } = await ask(lane, `limit=2&${query}`);
     expect([names(body), body.metadata]).toMatchObject([['a', 'b'], { shardInfo: { selector: shards } }]);
     const token = Buffer.from('{"v":"meta.k8s.io/v1","rv":3,"start":"default/b\\u0000"}').toString('base64url');
+    expect((await ask(lane, `${query}&continue=${token}`, { shardsUpstream: true })).outcome).toBe('forward');
     await expect(ask(lane, `${query}&continue=${token}`)).rejects.toMatchObject({
       status: { code: 410, metadata: { continue: expect.any(String) as string } },
     });

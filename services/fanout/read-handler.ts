@@ -13,6 +13,7 @@ import type { Exchange } from './exchange.ts';
 import { whenFresh } from './freshness.ts';
 import { isSelectable, laneHeaders } from './lane-answer.ts';
 import type { GetPlan, ListPlan } from './plan.ts';
+import type { UpstreamShards } from './upstream-shards.ts';
 
 /** A first page is proved fresh together with all that follows it up to so many pages, or objects. */
 const FEW_PAGES = 4;
@@ -31,6 +32,7 @@ export interface ReadContext {
   readonly view: LaneView;
   readonly clock: Clock;
   readonly deadline: { readonly passed: boolean };
+  readonly upstreamShards: Pick<UpstreamShards, 'knows'>;
 }
 
 /** Answers a GET from the lane. Rejects with StatusError (404, 503, 504). */
@@ -57,7 +59,7 @@ export async function answerList(exchange: Exchange, plan: ListPlan, context: Re
   if (!isSelectable(view, plan.interest)) return 'forward';
   const found = await findPage(plan, context);
   if (context.deadline.passed) return 'done';
-  if (found === undefined) return notHeld(plan);
+  if (found === undefined) return await notHeld(plan, context);
   const { rv, page } = found;
   const objects = page.objects.map(({ bytes }) => bytes);
   const parts = frameList(plan.lane.encoding, listHead(plan, view, { rv, page }), objects);
@@ -65,9 +67,9 @@ export async function answerList(exchange: Exchange, plan: ListPlan, context: Re
   return 'done';
 }
 
-/** A part is never asked of upstream, which gives everything where it knows no shards (row G2). */
-function notHeld({ interest, range: { start } }: ListPlan): 'forward' {
-  if (interest.shards === undefined) return 'forward';
+/** A part is not asked of an upstream that knows no shards, for it would give everything (row G2). */
+async function notHeld({ interest, range: { start } }: ListPlan, { upstreamShards }: ReadContext): Promise<'forward'> {
+  if (interest.shards === undefined || (await upstreamShards.knows())) return 'forward';
   throw new StatusError(start === undefined ? tooOldToList() : continueExpired(inconsistentContinue(start)));
 }
 

@@ -50,3 +50,8 @@ export function stubUpstream(answer: StubUpstream['answer']): StubUpstream {
     close: () => {},
   };
 }
+
+/** For tests: an upstream that knows shards, or does not. */
+export function knowingShards(knows: boolean): { knows(): Promise<boolean> } {
+  return { knows: () => Promise.resolve(knows) };
+}

@@ -8,6 +8,7 @@ import { type WatchPlan, planOf } from './plan.ts';
 import { Pumps } from './pumps.ts';
 import { BytesExchange } from './test-bytes-exchange.ts';
 import { TestLaneView } from './test-lane-view.ts';
+import { knowingShards } from './test-upstream.ts';
 import { TokenBucket } from './token-bucket.ts';
 import { openWatch } from './watch-handler.ts';
 
@@ -23,7 +24,16 @@ function opened(query: string, acceptEncoding: string, names: readonly string[] 
   const plan = planOf(request, { accept: undefined, userAgent: undefined }, POD) as WatchPlan;
   const watches = new LaneWatches(view, { pumps: new Pumps(), release: () => {}, onWatchEnd: () => {} });
   const forwardBucket = new TokenBucket({ perSecond: 1, burst: 1, now: () => 0 });
-  return { exchange, view, outcome: openWatch(exchange, plan, { watches, forwardBucket, clock: systemClock }) };
+  return {
+    exchange,
+    view,
+    outcome: openWatch(exchange, plan, {
+      watches,
+      forwardBucket,
+      upstreamShards: knowingShards(false),
+      clock: systemClock,
+    }),
+  };
 }
 
 /** What a watch was sent until its lane was lost. */

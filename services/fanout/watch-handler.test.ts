@@ -8,6 +8,7 @@ import { type WatchPlan, planOf } from './plan.ts';
 import { Pumps } from './pumps.ts';
 import { TestExchange } from './test-exchange.ts';
 import { TestLaneView } from './test-lane-view.ts';
+import { knowingShards } from './test-upstream.ts';
 import { TokenBucket } from './token-bucket.ts';
 import { type WatchOutcome, openWatch } from './watch-handler.ts';
 
@@ -18,14 +19,19 @@ function turns(): Promise<void> {
   return new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
 }
 
-function asked(view: TestLaneView, query: string, tokens = 1) {
+function asked(view: TestLaneView, query: string, { tokens = 1, shardsUpstream = false } = {}) {
   const exchange = new TestExchange(`/api/v1/pods?${query}`, { 'audit-id': 'a1' });
   const request = parseApiRequest('GET', exchange.url);
   const plan = planOf(request, { accept: undefined, userAgent: undefined }, POD) as WatchPlan;
   expect(plan.kind).toBe('watch');
   const watches = new LaneWatches(view, { pumps: new Pumps(), release: () => {}, onWatchEnd: () => {} });
   const forwardBucket = new TokenBucket({ perSecond: 1, burst: tokens, now: () => 0 });
-  const outcome: Promise<WatchOutcome> = openWatch(exchange, plan, { watches, forwardBucket, clock: systemClock });
+  const outcome: Promise<WatchOutcome> = openWatch(exchange, plan, {
+    watches,
+    forwardBucket,
+    upstreamShards: knowingShards(shardsUpstream),
+    clock: systemClock,
+  });
   return { exchange, outcome, watches, events: exchange.client.events };
 }
 
@@ -90,6 +96,15 @@ describe('with the objects first', () => {
     expect(exchange.client.text).toContain('Too large resource version: 12, current: 10');
     expect(exchange.client.ended).toBe(true);
     expect(watches.size).toBe(0);
+  });
+
+  test('W5: where upstream keeps no cache, it says so itself, and when to come again', async () => {
+    const view = new (class extends TestLaneView {
+      override readonly lane = { ...new TestLaneView(10).lane, resource: 'events' };
+    })(10);
+    const { outcome } = asked(view, `${INITIAL}&resourceVersion=12`);
+    view.timeOut();
+    expect((await outcome).kind).toBe('forward');
   });
 });
 
@@ -188,14 +203,14 @@ describe('from before the lane was opened', () => {
     const view = new TestLaneView(10);
     view.backfill = () => Promise.reject(new StatusError(serviceUnavailable('not in time', 1)));
     expect((await asked(view, 'watch=true&resourceVersion=5').outcome).kind).toBe('forward');
-    const denied = asked(view, 'watch=true&resourceVersion=5', 0);
+    const denied = asked(view, 'watch=true&resourceVersion=5', { tokens: 0 });
     await expect(denied.outcome).rejects.toMatchObject({ status: { code: 429 } });
   });
 
   test('others are handed to upstream, at a bounded rate', async () => {
     const view = new TestLaneView(10);
     expect((await asked(view, 'watch=true&resourceVersion=5&labelSelector=app').outcome).kind).toBe('forward');
-    const denied = asked(view, 'watch=true&resourceVersion=5&labelSelector=app', 0);
+    const denied = asked(view, 'watch=true&resourceVersion=5&labelSelector=app', { tokens: 0 });
     await expect(denied.outcome).rejects.toMatchObject({ status: { code: 429 } });
     expect(view.backfills).toEqual([]);
   });
@@ -206,11 +221,13 @@ describe('from before the lane was opened', () => {
     expect((await asked(view, 'watch=true&resourceVersion=5&labelSelector=app').outcome).kind).toBe('forward');
   });
 
-  test('G2: but never a part of the objects, of which upstream may know nothing', async () => {
+  test('G2: a part of the objects too, but not of an upstream that knows no shards', async () => {
     const view = new TestLaneView(10);
     view.backfill = () => Promise.reject(new StatusError(serviceUnavailable('not in time', 1)));
     const shards = "shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')";
-    const { outcome, events } = asked(view, `watch=true&resourceVersion=5&shardSelector=${encodeURIComponent(shards)}`);
+    const query = `watch=true&resourceVersion=5&shardSelector=${encodeURIComponent(shards)}`;
+    expect((await asked(view, query, { shardsUpstream: true }).outcome).kind).toBe('forward');
+    const { outcome, events } = asked(view, query);
     expect((await outcome).kind).toBe('gone');
     expect(events).toEqual(['ERROR 410']);
   });

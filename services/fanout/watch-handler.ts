@@ -1,4 +1,5 @@
 import { frameBookmark, frameStatusEvent } from '@dogwatch/kube/event-framer.ts';
+import { isCachedUpstream } from '@dogwatch/kube/lane.ts';
 import { type StatusBody, StatusError, storageInitializing, tooManyRequests } from '@dogwatch/kube/status.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
@@ -13,6 +14,7 @@ import type { WatchPlan } from './plan.ts';
 import { whenFresh } from './freshness.ts';
 import { isSelectable, laneHeaders, tooOld } from './lane-answer.ts';
 import type { TokenBucket } from './token-bucket.ts';
+import type { UpstreamShards } from './upstream-shards.ts';
 import { WatchStream } from './watch-stream.ts';
 
 /** What became of a watch request. */
@@ -35,7 +37,12 @@ type Start =
 export async function openWatch(
   exchange: Exchange,
   plan: WatchPlan,
-  context: { watches: LaneWatches; forwardBucket: TokenBucket; clock: Clock },
+  context: {
+    watches: LaneWatches;
+    forwardBucket: TokenBucket;
+    upstreamShards: Pick<UpstreamShards, 'knows'>;
+    clock: Clock;
+  },
 ): Promise<WatchOutcome> {
   const { watches } = context;
   let gone = false;
@@ -48,8 +55,9 @@ export async function openWatch(
     outcome = gone ? { kind: 'gone' } : attachTo(exchange, plan, { watches, found });
   };
   const needsUpstream = await findStart(plan, { view: watches.view, clock: context.clock }, attach);
-  // Row G2: a part is never asked of upstream, which gives everything where it knows no shards.
-  if (needsUpstream && plan.interest.shards !== undefined) attach(tooOldStart(plan, watches.view));
+  // Row G2: a part is not asked of an upstream that knows no shards, for it would give everything.
+  if (needsUpstream && plan.interest.shards !== undefined && !(await context.upstreamShards.knows()))
+    attach(tooOldStart(plan, watches.view));
   if (outcome !== undefined) return outcome;
   if (!needsUpstream) throw new Error('a watch has neither a start nor a reason');
   if (context.forwardBucket.take()) return { kind: 'forward' };
@@ -72,9 +80,9 @@ async function findStart(
   } catch (error) {
     // Row W5: the version did not come in time.
     if (!(error instanceof StatusError) || error.status.code !== 504) throw error;
-    // A watch of the store, unlike a list of it, says when to come again: after one to three seconds, at random.
-    const details = { ...error.status.details, retryAfterSeconds: 1 };
-    attach({ kind: 'error', status: { ...error.status, details } });
+    // Where upstream keeps no cache, it says so at once, and when to come again: after one to three seconds, at random.
+    if (!isCachedUpstream(view.lane)) return true;
+    attach({ kind: 'error', status: error.status });
   }
   return false;
 }

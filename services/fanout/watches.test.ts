@@ -7,6 +7,7 @@ import { type WatchPlan, planOf } from './plan.ts';
 import type { Rights } from './rights.ts';
 import { TestExchange } from './test-exchange.ts';
 import { TestLaneView } from './test-lane-view.ts';
+import { knowingShards } from './test-upstream.ts';
 import { TokenBucket } from './token-bucket.ts';
 import { openWatch } from './watch-handler.ts';
 import { Watches } from './watches.ts';
@@ -44,7 +45,12 @@ function started(random = () => 0) {
     const of = watches.of(view.acquired());
     const letGo = of.hold();
     const forwardBucket = new TokenBucket({ perSecond: 1, burst: 1, now: () => 0 });
-    const outcome = await openWatch(exchange, plan, { watches: of, forwardBucket, clock });
+    const outcome = await openWatch(exchange, plan, {
+      watches: of,
+      forwardBucket,
+      upstreamShards: knowingShards(false),
+      clock,
+    });
     letGo();
     if (outcome.kind === 'open') watches.opened(outcome.stream, of, { plan, request, user: USER, begunAt });
     return exchange.client;
@@ -249,7 +255,12 @@ describe('a watch that is over before it is put on the wheel', () => {
     const of = watches.of(view.acquired());
     const letGo = of.hold();
     const forwardBucket = new TokenBucket({ perSecond: 1, burst: 1, now: () => 0 });
-    const outcome = await openWatch(exchange, plan, { watches: of, forwardBucket, clock });
+    const outcome = await openWatch(exchange, plan, {
+      watches: of,
+      forwardBucket,
+      upstreamShards: knowingShards(false),
+      clock,
+    });
     exchange.leave();
     letGo();
     if (outcome.kind === 'open') watches.opened(outcome.stream, of, { plan, request, user: USER, begunAt });

@@ -33,13 +33,18 @@ const WHOLE = [
 ];
 
 function check(lines: readonly string[], ...passed: { after: number; upTo: number }[]): string[] {
-  return checkStory(story(lines), { history: HISTORY, from: 10, passed });
+  return checkStory(story(lines), { history: HISTORY, from: 10, to: 16, passed });
 }
 
 const without = (...lines: string[]): string[] => WHOLE.filter((line) => !lines.includes(line));
 
 test('every event once and in order is right', () => {
   expect(check(WHOLE)).toEqual([]);
+});
+
+test('what came after the caches were compared need not have been told', () => {
+  const check = { history: HISTORY, from: 10, to: 15, passed: [] };
+  expect(checkStory(story(without('MODIFIED b u3@16')), check)).toEqual([]);
 });
 
 describe('is noticed', () => {
@@ -85,7 +90,7 @@ describe('of passed versions', () => {
 });
 
 test('an informer that listed again may be told what it holds and what was missing, but all that lasts is owed still', () => {
-  const relisted = { history: HISTORY, from: 10, passed: [{ after: 12, upTo: 15 }], relisted: true };
+  const relisted = { history: HISTORY, from: 10, to: 16, passed: [{ after: 12, upTo: 15 }], relisted: true };
   const lines = ['LISTED a u1@10', 'MODIFIED a u1@11', 'ADDED b u2@12', 'MISSED b u2@12', 'ADDED b u3@15'];
   const rest = ['MODIFIED a u1@13', 'MODIFIED a u1@13', 'MODIFIED b u3@16'];
   expect(checkStory(story([...lines, ...rest]), relisted)).toEqual([]);

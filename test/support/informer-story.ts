@@ -20,8 +20,10 @@ export interface Passed {
 export interface StoryCheck {
   /** All events of the resource, from before the first one that is owed, ascending. */
   readonly history: readonly ObjectEvent[];
-  /** Every event above is owed. */
+  /** Every event above is owed, */
   readonly from: number;
+  /** up to this one. */
+  readonly to: number;
   readonly passed: readonly Passed[];
   /**
    * It listed again, and was told of what differed and of what it held, in the order of keys: of this neither order nor
@@ -35,13 +37,10 @@ export interface StoryCheck {
  * not be told the states that did not last to their end, and a delete may stand at any of their versions or where they
  * begin.
  */
-export function checkStory(told: readonly Told[], { history, from, passed, relisted = false }: StoryCheck): string[] {
-  const intervals = merged(passed);
-  return [
-    ...(relisted ? [] : checkSequence(told)),
-    ...checkTrue(told, { history, from, passed: intervals }),
-    ...checkWhole(told, { history, from, passed: intervals }),
-  ];
+export function checkStory(told: readonly Told[], check: StoryCheck): string[] {
+  const against = { ...check, passed: merged(check.passed) };
+  const { relisted = false } = check;
+  return [...(relisted ? [] : checkSequence(told)), ...checkTrue(told, against), ...checkWhole(told, against)];
 }
 
 function text({ type, key, uid, rv }: Pick<Told, 'key' | 'uid' | 'rv'> & { readonly type: string }): string {
@@ -99,13 +98,13 @@ function checkTrue(told: readonly Told[], { history, from, passed }: StoryCheck)
 }
 
 /** Nothing left out. */
-function checkWhole(told: readonly Told[], { history, from, passed }: StoryCheck): string[] {
+function checkWhole(told: readonly Told[], { history, from, to, passed }: StoryCheck): string[] {
   const states = new Set(told.filter(({ type }) => type !== 'DELETED' && type !== 'MISSED').map(state));
   const gone = new Set(told.filter(({ type }) => type === 'DELETED' || type === 'MISSED').map(({ uid }) => uid));
   const seen = new Set(told.filter(({ type }) => type !== 'DELETED' && type !== 'MISSED').map(({ uid }) => uid));
   const excused = intermediate(history, passed);
   return history
-    .filter(({ rv }) => rv > from)
+    .filter(({ rv }) => rv > from && rv <= to)
     .filter((event) => {
       if (event.type === 'DELETED') return !gone.has(event.uid) && (seen.has(event.uid) || !excused.has(event));
       return !states.has(state(event)) && !excused.has(event);

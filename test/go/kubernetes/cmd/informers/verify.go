@@ -60,12 +60,13 @@ func verify(ctx context.Context, through, upstream *rest.Config, options verifyO
 	if err != nil {
 		return err
 	}
-	differences, took := awaitEqual(ctx, direct, followers, options.settle)
+	differences, comparedAt, took := awaitEqual(ctx, direct, followers, options.settle)
 	if err := told.close(); err != nil {
 		return err
 	}
 	report := seen.report()
 	report["writes"], report["informers"], report["settledMs"], report["differences"] = writes, len(followers), took.Milliseconds(), differences
+	report["comparedAt"] = comparedAt
 	report["beginners"], report["beginnersSynced"] = late.begun, late.synced
 	var events int64
 	relists := map[string]int64{}
@@ -107,9 +108,11 @@ func writeRandomly(ctx context.Context, direct dynamic.Interface, namespaces []s
 	return writes.Load(), nil
 }
 
-// awaitEqual compares all caches with a direct consistent LIST until they agree or the time is over.
-func awaitEqual(ctx context.Context, direct dynamic.Interface, followers []*follower, settle time.Duration) (map[string][]string, time.Duration) {
+// awaitEqual compares all caches with a direct consistent LIST until they agree or the time is over. It returns the
+// differences that were left, and the version of the last LIST of each resource.
+func awaitEqual(ctx context.Context, direct dynamic.Interface, followers []*follower, settle time.Duration) (map[string][]string, map[string]string, time.Duration) {
 	start := time.Now()
+	comparedAt := map[string]string{}
 	var differences map[string][]string
 	err := wait.PollUntilContextTimeout(ctx, 500*time.Millisecond, settle, true, func(ctx context.Context) (bool, error) {
 		differences = map[string][]string{}
@@ -126,6 +129,7 @@ func awaitEqual(ctx context.Context, direct dynamic.Interface, followers []*foll
 					objects[i] = &list.Items[i]
 				}
 				lists[f.resource] = snapshotOf(objects)
+				comparedAt[f.resource.Resource] = list.GetResourceVersion()
 			}
 			if d := snapshotOf(f.informer.GetStore().List()).differences(lists[f.resource]); len(d) > 0 {
 				differences[f.name()] = d
@@ -136,7 +140,7 @@ func awaitEqual(ctx context.Context, direct dynamic.Interface, followers []*foll
 	if err != nil && len(differences) == 0 {
 		differences["direct LIST"] = []string{err.Error()}
 	}
-	return differences, time.Since(start)
+	return differences, comparedAt, time.Since(start)
 }
 
 func createNamespaces(ctx context.Context, direct dynamic.Interface) ([]string, error) {
