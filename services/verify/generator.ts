@@ -6,10 +6,10 @@ import { finish, type VerifyRequest, type World } from './request.ts';
 
 /** How often a request is one of these: well formed, upstream's to answer, or wrong in one way or two. */
 const MOODS = [
-  [73, 'plain'],
+  [70, 'plain'],
   [5, 'forwarded'],
-  [19, 'odd'],
-  [3, 'twice odd'],
+  [20, 'odd'],
+  [5, 'twice odd'],
 ] as const;
 const HTTP2_SHARE = 0.5;
 
