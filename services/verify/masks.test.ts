@@ -115,6 +115,15 @@ test.each([
   expect(maskStatus('json', Buffer.from(status('other')))).toBeUndefined();
 });
 
+test('of a version that is too large goes when to come again, of nothing else', () => {
+  const status = (message: string, seconds: number): Buffer =>
+    Buffer.from(`{"kind":"Status","message":"${message}","details":{"retryAfterSeconds":${seconds}}}`);
+  const tooLarge = 'Too large resource version: 30, current: 20';
+  expect(maskStatus('json', status(tooLarge, 1))).toEqual(maskStatus('json', status(tooLarge, 3)));
+  expect(maskStatus('json', status(tooLarge, 1))).not.toEqual(maskStatus('json', status(tooLarge, 4)));
+  expect(maskStatus('json', status('please try again', 1))).toBeUndefined();
+});
+
 test('of a Table ages go, of its events the columns too', () => {
   const table = (columns: string, age: string): Buffer =>
     Buffer.from(`{"kind":"Table","columnDefinitions":${columns},"rows":[{"cells":["a",2,"${age}"]}]}`);

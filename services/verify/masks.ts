@@ -149,6 +149,12 @@ export function maskStatus(encoding: Encoding, body: Buffer): Masked | undefined
     ids.push('current version in text');
     return `${kept}VERSION`;
   });
+  if (ids.length > 0) {
+    masked = masked.replaceAll(/(retryAfterSeconds"?:\s*)[1-3]\b/g, (_, kept: string) => {
+      ids.push('when to come again');
+      return `${kept}SECONDS`;
+    });
+  }
   masked = masked.replaceAll(/(too old resource version: \d+ \()\d+/g, (_, kept: string) => {
     ids.push('oldest version in text');
     return `${kept}VERSION`;

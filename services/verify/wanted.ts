@@ -30,6 +30,10 @@ export const WANTED = {
     what: 'the number after "current:" in Too large resource version',
     reason: 'it is how far the cache is that answers, and each server has its own',
   },
+  'when to come again': {
+    what: 'retryAfterSeconds of Too large resource version, from 1 to 3',
+    reason: 'for a resource without a watch cache kube-apiserver picks it at random',
+  },
   'oldest version in text': {
     what: 'the number in brackets in too old resource version',
     reason: 'it is how far back the history goes that answers, and each server has its own',
