@@ -64,6 +64,8 @@ function future(draft: Draft, random: Random): void {
   dropQuery(draft, 'continue', 'limit');
   draft.firstPage = undefined;
   setQuery(draft, 'resourceVersion', String(FUTURE + random.below(1000)));
+  // Upstream waits three seconds, and whether it then says so to who has less time is chance.
+  if (isWatch(draft)) setQuery(draft, 'timeoutSeconds', '4');
   if (isWatch(draft) || draft.name !== '') return;
   if (random.chance(0.7)) setQuery(draft, 'resourceVersionMatch', random.pick(['NotOlderThan', 'Exact']));
 }

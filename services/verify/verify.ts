@@ -84,7 +84,11 @@ export async function runVerify(config: VerifyConfig, context: VerifyContext): P
   }
 }
 
-function dogwatchAccess(access: ClusterAccess, config: VerifyConfig): ClusterAccess {
+/** The dogwatch, reached with the credential of kube-apiserver. */
+export function dogwatchAccess(
+  access: ClusterAccess,
+  config: Pick<VerifyConfig, 'url' | 'certificateAuthority' | 'insecureSkipTlsVerify'>,
+): ClusterAccess {
   const { url, certificateAuthority: path, insecureSkipTlsVerify } = config;
   return {
     ...access,
