@@ -132,6 +132,13 @@ test('of a Table ages go, of its events the columns too', () => {
   expect(maskTableEvent(table('[{"name":"A"}]', '3s'))?.bytes).toEqual(maskTableEvent(table('null', '4s'))?.bytes);
 });
 
+test('of a Table in YAML ages go, too', () => {
+  const table = (age: string): Buffer =>
+    Buffer.from(`columnDefinitions: []\nkind: Table\nrows:\n- cells:\n  - a\n  - 1\n  - ${age}\n  object: {}\n`);
+  expect(maskAges(table('23s'))?.bytes).toEqual(maskAges(table('2m4s (3m ago)'))?.bytes);
+  expect(maskAges(table('b'))).toBeUndefined();
+});
+
 test('of a dry run what is minted goes', () => {
   const minted = Buffer.from(
     '{"uid":"0123abcd-0123-0123-0123-0123456789ab","creationTimestamp":"2026-01-02T03:04:05Z"}',

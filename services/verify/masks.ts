@@ -162,13 +162,16 @@ export function maskStatus(encoding: Encoding, body: Buffer): Masked | undefined
   return ids.length === 0 ? undefined : { bytes: Buffer.from(masked, 'latin1'), ids };
 }
 
-const AGE = /"(?:(?:\d+[ydhms])+(?: \([^"]*\))?|<unknown>|<invalid>)"/g;
+const SPAN = String.raw`(?:(?:\d+[ydhms])+(?: \([^"\n]*\))?|<unknown>|<invalid>)`;
+const AGE = new RegExp(`"${SPAN}"`, 'g');
+const AGE_IN_YAML = new RegExp(`^( *- )${SPAN}$`, 'gm');
 
 /** A Table without its ages; undefined: no Table, or one without. */
 export function maskAges(body: Buffer): Masked | undefined {
   const text = body.toString('latin1');
-  if (!/"kind":\s*"Table"/.test(text)) return undefined;
-  const masked = text.replaceAll(AGE, '"AGE"');
+  const yaml = /^kind: Table$/m.test(text);
+  if (!yaml && !/"kind":\s*"Table"/.test(text)) return undefined;
+  const masked = yaml ? text.replaceAll(AGE_IN_YAML, '$1AGE') : text.replaceAll(AGE, '"AGE"');
   return masked === text ? undefined : { bytes: Buffer.from(masked, 'latin1'), ids: ['ages'] };
 }
 

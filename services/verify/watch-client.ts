@@ -21,9 +21,9 @@ export interface WatchClients {
   /** Ends the watches that are open. */
   readonly stop: AbortSignal;
   /** The number of the next stream. */
-  nextStream(): number;
+  readonly nextStream: () => number;
   /** Called with each event; it may abort `enough`. */
-  onEvent(): void;
+  readonly onEvent: () => void;
 }
 
 export interface WatchClientOptions {
@@ -98,7 +98,8 @@ export class WatchClient {
     } as const;
     let opened: Opened;
     try {
-      opened = await side.open(request, this.#shared.stop);
+      // A signal of its own: so many listeners on one would be taken for a leak.
+      opened = await side.open(request, AbortSignal.any([this.#shared.stop]));
     } catch {
       // Not reached, or stopped: whoever asks is told how often.
       return undefined;
@@ -163,7 +164,6 @@ export class WatchClient {
       body.once('end', () => end(scanner.pendingBytes > 0 ? 'ended within an event' : 'clean end'));
       body.on('error', ({ message }) => end(message));
       body.once('close', () => end('closed'));
-      stop.addEventListener('abort', () => body.destroy(), { once: true });
     });
     // Expired: from the beginning.
     if (stream.events.some(({ type }) => type === 'ERROR')) this.#position = undefined;
@@ -177,6 +177,6 @@ function collectionPath(resource: GroupVersionResource, namespace: string | unde
 
 function positionOf(events: readonly WatchEvent[], start: number | undefined): number | undefined {
   if (start === undefined && !events.some(isInitialEventsEnd)) return undefined;
-  const last = events.findLast((event) => event.type !== 'ERROR');
+  const last = events.at(-1);
   return last === undefined || last.type === 'ERROR' ? start : last.rv;
 }

@@ -23,7 +23,7 @@ export class WatchFrames {
 
   /** What is no watch event becomes an ERROR of code 0: no server may send it. Of objects only digests are kept. */
   read(frame: Buffer): WatchEvent {
-    const digest = createHash('sha1').update(frame).digest('latin1');
+    const digest = createHash('sha1').update(frame).digest('base64');
     let event = this.#events.get(digest);
     if (event === undefined) {
       event = parse(frame);

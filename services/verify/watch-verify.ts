@@ -15,13 +15,14 @@ import { renderWatchReport, type WatchedClient } from './watch-report.ts';
 /** Events recorded of all watches; at the bound the run ends as if its time were over. */
 const EVENTS_MAX = 4_000_000;
 /** How long what happened last may be under way to a watch. */
-const SETTLE_MS = 5_000;
+const SETTLE_MS = 3_000;
 /** How long the reference is waited for: to begin, and to tell what the watches have told already. */
-const REFERENCE_MS = 60_000;
+const REFERENCE_BEGINS_MS = 60_000;
+const REFERENCE_LAGS_MS = 10_000;
 const POLL_MS = 50;
 /** Watches end after 3 to 20 seconds, so that going on is what is checked most. */
-const shortest = 3;
-const timeoutOf = (i: number): number => shortest + ((i * 7) % 18);
+const SHORTEST_SECONDS = 3;
+const SPREAD_SECONDS = 18;
 
 /** What a client may be told that goes on too late. */
 const EXPIRED = 410;
@@ -125,7 +126,7 @@ class WatchRun {
     // It rejects only where it is waited for.
     following.catch(() => undefined);
     try {
-      await this.#referenceAt(() => 1, following);
+      await this.#referenceAt(1, REFERENCE_BEGINS_MS, following);
       const clients = this.#clients();
       const over = AbortSignal.any([signal, this.#enough.signal]);
       const watching = Promise.all(clients.map(({ client }) => client.run()));
@@ -135,7 +136,7 @@ class WatchRun {
       await inTime(watching, clock, SETTLE_MS);
       this.#stop.abort();
       await watching;
-      await this.#referenceAt(() => newestOf(clients), following);
+      await this.#referenceAt(newestOf(clients), REFERENCE_LAGS_MS, following);
       return { clients, reference: this.#history() };
     } finally {
       this.#enough.abort();
@@ -162,7 +163,7 @@ class WatchRun {
           side: dogwatch,
           interest: its.interest,
           resourceVersion: i % 2 === 0 ? undefined : this.#reference.position,
-          timeoutSeconds: timeoutOf(i),
+          timeoutSeconds: SHORTEST_SECONDS + ((i * 7) % SPREAD_SECONDS),
         },
         shared,
       ),
@@ -170,10 +171,10 @@ class WatchRun {
   }
 
   /** Until the reference is at a version, or that takes too long: what it does not have then it never will. */
-  async #referenceAt(version: () => number, following: Promise<void>): Promise<void> {
+  async #referenceAt(version: number, withinMs: number, following: Promise<void>): Promise<void> {
     const { clock, signal, upstream } = this.#options;
-    const end = clock.now() + REFERENCE_MS;
-    while ((this.#reference.position ?? 0) < version() && clock.now() < end && !signal.aborted) {
+    const end = clock.now() + withinMs;
+    while ((this.#reference.position ?? 0) < version && clock.now() < end && !signal.aborted) {
       await Promise.race([sleep(clock, POLL_MS, signal), following]);
     }
     if (this.#reference.position === undefined) {

@@ -37,8 +37,8 @@ test('at most 15 differences are wanted, each with its reason', () => {
   for (const { what, reason } of Object.values(WANTED)) expect([what, reason]).not.toContain('');
 });
 
-/** Versions that upstream has forgotten: of 2,000 requests a few ask for one, and not in all of these ways. */
-const RARE_ROWS: ReadonlySet<string> = new Set(['L11', 'L12', 'W8', 'W9']);
+/** Of 2,000 requests fewer than eight try these, and sometimes none. */
+const RARE_ROWS: ReadonlySet<string> = new Set(['G4', 'L7', 'L11', 'L12', 'L16', 'N5', 'S2', 'W8', 'W9', 'W11']);
 
 describe.skipIf(NEEDS_DOGWATCH !== undefined).each(UPSTREAMS)('an upstream $name', ({ name, flags }) => {
   let stage: Stage;
