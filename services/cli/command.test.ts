@@ -49,6 +49,13 @@ describe('help', () => {
     ]);
   });
 
+  test('of a verb of a command shows its own', async () => {
+    const { exitCode, out } = await run(['verify', 'watch', '--help']);
+    expect(exitCode).toBe(0);
+    expect(out).toMatch(/^Usage: dogwatch verify watch /);
+    expect(out).toMatch(/^  --resource GROUP/m);
+  });
+
   test.each([[['help', 'sidecar']], [['sidecar', '--help']], [['sidecar', '--secure-port=1', '-h']]])(
     '%j lists every option',
     async (argv) => {

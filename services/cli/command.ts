@@ -33,9 +33,12 @@ export async function runCommand(argv: readonly string[], terminal: Terminal): P
 async function dispatch(argv: readonly string[], terminal: Terminal): Promise<void> {
   const [name = 'help', ...rest] = argv;
   if (name === 'help' || HELP_FLAGS.has(name)) return showHelp(rest, terminal);
-  const command = find(name === '--version' ? 'version' : name);
+  const named = find(name === '--version' ? 'version' : name);
+  const [first = '', ...others] = rest;
+  const verb = named.verbs !== undefined && Object.hasOwn(named.verbs, first) ? named.verbs[first] : undefined;
+  const command = verb ?? named;
   if (rest.some((argument) => HELP_FLAGS.has(argument))) return terminal.out(command.help);
-  await command.run(rest, terminal);
+  await command.run(verb === undefined ? rest : others, terminal);
 }
 
 function showHelp([name, ...rest]: readonly string[], terminal: Terminal): void {

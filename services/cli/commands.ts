@@ -11,6 +11,7 @@ import type { Environment, OptionTable } from '@dogwatch/process/options.ts';
 import { version } from '@dogwatch/process/version.ts';
 import { checkSidecarConfig, sidecarOptions } from '@dogwatch/sidecar/config.ts';
 import { checkVerifyConfig, verifyOptions } from '@dogwatch/verify/verify-config.ts';
+import { checkWatchConfig, watchOptions } from '@dogwatch/verify/watch-config.ts';
 import { VerboseFailure } from './failure.ts';
 
 /** What a command reads and writes besides its arguments. */
@@ -23,6 +24,8 @@ export interface Terminal {
 export interface Command {
   readonly summary: string;
   readonly help: string;
+  /** Commands of their own by the word that follows this one's name. */
+  readonly verbs?: Readonly<Record<string, Command>>;
   /** Resolves when it has ended well; rejects with what the operator should read. */
   run(argv: readonly string[], terminal: Terminal): Promise<void>;
 }
@@ -45,7 +48,9 @@ const TABLES = {
 
 /** The environment may hold options of other commands: somebody exports DOGWATCH_NATS_SERVERS for all of them. */
 const foreign: ReadonlySet<string> = new Set(
-  [...Object.values(TABLES), statusOptions, localOptions, verifyOptions].flatMap((table) => Object.keys(table)),
+  [...Object.values(TABLES), statusOptions, localOptions, verifyOptions, watchOptions].flatMap((table) =>
+    Object.keys(table),
+  ),
 );
 
 interface Configured<Table extends OptionTable, Config extends { readonly v: number }> {
@@ -182,12 +187,33 @@ const status = configured({
   },
 });
 
+const verifyWatch = configured({
+  usage: 'verify watch --kubeconfig FILE --url URL --resource G/V/R',
+  summary: 'Hold what watches through a dogwatch are told against what happened',
+  about: `Opens watches of many interests through a dogwatch, goes on with those that end, and watches the same
+resource once at kube-apiserver itself. At the end each stream is held against that: nothing lost, doubled, out of
+order, not selected or as it never was, no bookmark ahead of events. It only reads. Each violation names the
+promise and shows the few events that break it; exit code 3 means there are some.
+
+  dogwatch verify watch --kubeconfig ~/.kube/config --url https://127.0.0.1:6443 --certificate-authority ca.crt \\
+    --resource coordination.k8s.io/v1/leases --duration 5m --watches 500
+`,
+  table: watchOptions,
+  check: checkWatchConfig,
+  async run(config, { env, out }) {
+    const signal = onSignals();
+    const { runWatchVerify } = await import('@dogwatch/verify/watch-verify.ts');
+    await runWatchVerify(config, { env, signal, out });
+  },
+});
+
 const verify = configured({
   usage: 'verify --kubeconfig FILE --url URL',
   summary: 'Compare the answers of a dogwatch with those of kube-apiserver',
   about: `Sends random requests to both, byte for byte the same, and compares status, headers, bodies and watch events.
 It only reads unless --write is given. Each difference comes with what repeats it; exit code 3 means there are
-some. Of Secrets and credentials nothing is shown.
+some. Of Secrets and credentials nothing is shown. What many watches are told over time is checked by
+"dogwatch verify watch"; see its --help.
 
   dogwatch verify --kubeconfig ~/.kube/config --url https://127.0.0.1:6443 --certificate-authority ca.crt
 `,
@@ -226,7 +252,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   fanout,
   cluster,
   status,
-  verify,
+  verify: { ...verify, verbs: { watch: verifyWatch } },
   config,
   version: {
     summary: 'Show the version',

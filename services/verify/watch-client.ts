@@ -10,6 +10,8 @@ import type { WatchFrames } from './watch-frames.ts';
 /** Between one watch and the next, and after one that was refused. */
 const PAUSE_MS = 50;
 const REFUSED_PAUSE_MS = 1_000;
+/** Of a version that cannot be gone on from: as an ERROR event, of which a client is then told, or as the status. */
+export const EXPIRED = 410;
 
 /** What all clients share. */
 export interface WatchClients {
@@ -46,8 +48,9 @@ interface Recording extends RecordedStream {
 export class WatchClient {
   /** Those that were answered with 200, one after the other. */
   readonly streams: Recording[] = [];
-  /** Requests that were refused or not answered. */
+  /** Requests that were refused or not answered, and why the last one was. */
   refused = 0;
+  refusal: string | undefined;
   readonly #options: WatchClientOptions;
   readonly #shared: WatchClients;
   #position: number | undefined;
@@ -100,14 +103,17 @@ export class WatchClient {
     try {
       // A signal of its own: so many listeners on one would be taken for a leak.
       opened = await side.open(request, AbortSignal.any([this.#shared.stop]));
-    } catch {
-      // Not reached, or stopped: whoever asks is told how often.
+    } catch (error) {
+      this.refusal = (error as Error).message;
       return undefined;
     }
     if (opened.status === 200) return opened;
+    this.refusal = `it answered ${opened.status}`;
+    // The body of a refusal is not read, so how it ends says nothing.
     opened.body.on('error', () => undefined);
     opened.cancel();
-    if (opened.status === 429 || opened.status >= 500) return undefined;
+    if (opened.status === EXPIRED) this.#position = undefined;
+    if (opened.status === EXPIRED || opened.status === 429 || opened.status >= 500) return undefined;
     throw new VerifyError('cannot_read', `${side.server.host} answered ${opened.status} to GET ${path}`);
   }
 
@@ -154,11 +160,16 @@ export class WatchClient {
       };
       body.on('data', (chunk: Buffer) => {
         const now = clock.now();
-        scanner.push(chunk, (frame) => {
-          stream.events.push(frames.read(frame));
-          stream.times.push(now);
-          onEvent();
-        });
+        try {
+          scanner.push(chunk, (frame) => {
+            stream.events.push(frames.read(frame));
+            stream.times.push(now);
+            onEvent();
+          });
+        } catch (error) {
+          end((error as Error).message);
+          body.destroy();
+        }
         this.#position = positionOf(stream.events, start);
       });
       body.once('end', () => end(scanner.pendingBytes > 0 ? 'ended within an event' : 'clean end'));

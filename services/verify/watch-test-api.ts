@@ -104,12 +104,16 @@ function objectOf({ key, uid, rv, labels }: ObjectEvent): object {
   return { kind: 'ConfigMap', apiVersion: 'v1', metadata: { name, namespace, uid, resourceVersion: `${rv}`, labels } };
 }
 
-/** A server of watches on a free port of 127.0.0.1. */
+/** A server of watches on a free port of 127.0.0.1; with a number for a fault it refuses them with that status. */
 export async function serveWatches(
   history: TestHistory,
-  fault: StreamFault = (event) => [event],
+  fault: StreamFault | number = (event) => [event],
 ): Promise<{ readonly url: string; close(): void }> {
   const server: Server = createServer((request, response) => {
+    if (typeof fault === 'number') {
+      response.writeHead(fault).end();
+      return;
+    }
     const url = new URL(request.url ?? '', 'http://test');
     response.writeHead(200, { 'content-type': 'application/json' });
     response.flushHeaders();

@@ -13,7 +13,7 @@ import { runWatchVerify } from './watch-verify.ts';
 const dir = mkdtempSync(join(tmpdir(), 'dogwatch-verify-watch-'));
 afterAll(() => rmSync(dir, { recursive: true }));
 
-async function verify(fault?: StreamFault): Promise<{ text: string; error: unknown }> {
+async function verify(fault?: StreamFault | number): Promise<{ text: string; error: unknown }> {
   const history = new TestHistory();
   const [upstream, dogwatch] = [await serveWatches(history), await serveWatches(history, fault)];
   const kubeconfig = join(mkdtempSync(join(dir, 'run-')), 'kubeconfig');
@@ -33,7 +33,6 @@ async function verify(fault?: StreamFault): Promise<{ text: string; error: unkno
     env: {},
     signal: new AbortController().signal,
     out: (more: string) => void (text += more),
-    progress: undefined,
   };
   const writer = setInterval(() => history.step(), 10);
   try {
@@ -68,6 +67,17 @@ describe.concurrent('watches through a dogwatch', () => {
     expect(text).toMatch(/^BROKEN I4 reliability: \w+ \S+ uid-\d+ @\d+ is missing$/m);
     expect(text).toMatch(/^stream \d+: \/api\/v1\/.*configmaps/m);
     expect(text).not.toMatch(/^violations +0$/m);
+  });
+});
+
+describe.concurrent('a dogwatch that gives no watch', () => {
+  test.each([
+    [403, /answered 403 to GET \/api\/v1\/configmaps/],
+    [503, /answered no watch: it answered 503/],
+  ])('but %i is an error that says so', async (status, message) => {
+    const { text, error } = await verify(status);
+    expect(text).toBe('');
+    expect(error).toMatchObject({ code: 'cannot_read', message: expect.stringMatching(message) as string });
   });
 });
 

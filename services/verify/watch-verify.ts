@@ -6,7 +6,7 @@ import { loadKubeconfig } from '@dogwatch/upstream/kubeconfig.ts';
 import { ServerSide } from './sides.ts';
 import { DifferencesFound, VerifyError } from './verify-error.ts';
 import { dogwatchAccess, type VerifyContext } from './verify.ts';
-import { WatchClient, type WatchClients } from './watch-client.ts';
+import { EXPIRED, WatchClient, type WatchClients } from './watch-client.ts';
 import type { WatchConfig } from './watch-config.ts';
 import { WatchFrames } from './watch-frames.ts';
 import { spreadInterests } from './watch-interests.ts';
@@ -24,14 +24,14 @@ const POLL_MS = 50;
 const SHORTEST_SECONDS = 3;
 const SPREAD_SECONDS = 18;
 
-/** What a client may be told that goes on too late. */
-const EXPIRED = 410;
-
 /**
  * Watches one resource many times through a dogwatch and once at kube-apiserver, and holds the ones against the other.
  * Rejects with DifferencesFound if a promise was broken, else with errors that say what to do.
  */
-export async function runWatchVerify(config: WatchConfig, context: VerifyContext): Promise<void> {
+export async function runWatchVerify(
+  config: WatchConfig,
+  context: Pick<VerifyContext, 'env' | 'signal' | 'out'>,
+): Promise<void> {
   const { env, signal, out } = context;
   const { kubeconfig, context: name } = config;
   const access = await loadKubeconfig({
@@ -48,7 +48,8 @@ export async function runWatchVerify(config: WatchConfig, context: VerifyContext
     const upTo = run.upTo;
     const streams = clients.flatMap(({ client }) => client.streams);
     if (streams.length === 0) {
-      throw new VerifyError('cannot_read', `${dogwatch.server.host} answered no watch: is it ready?`);
+      const why = clients.find(({ client }) => client.refusal !== undefined)?.client.refusal;
+      throw new VerifyError('cannot_read', `${dogwatch.server.host} answered no watch: ${why ?? 'there was no time'}`);
     }
     const verdict = check({ streams }, reference, { upTo, allowedErrors: [EXPIRED] });
     out(renderWatchReport(clients, verdict, { events: run.referenceEvents, from: reference.from, upTo }));
@@ -180,7 +181,7 @@ class WatchRun {
     if (this.#reference.position === undefined) {
       throw new VerifyError(
         'cannot_read',
-        `${upstream.server.host} gave no initial events to a watch: it must be 1.32 or newer, with WatchList on`,
+        `${upstream.server.host} gave no initial events to a watch: ${this.#reference.refusal ?? 'WatchList must be on'}`,
       );
     }
   }
@@ -200,7 +201,7 @@ class WatchRun {
     const events = timed
       .slice(end)
       .flatMap(({ event, time }): ReferenceEvent[] => (isObject(event) ? [{ ...event, time }] : []));
-    return new Reference({ from: close.rv, objects, events });
+    return new Reference({ from: close.rv, fromTime: first.times[end] ?? 0, objects, events });
   }
 }
 
