@@ -179,9 +179,11 @@ export function decodeReply<K extends LaneRequestKind>(
   const sealed = joinParts(parts, REPLY_BYTES_MAX);
   if (sealed === undefined) return undefined;
   if (sealed.kind !== MESSAGE_KINDS.reply) throw new EnvelopeCorrupt('a reply');
-  const outcome = orCorrupt('a reply', () => outcomeIn(kind, sealed));
-  if ('status' in outcome) throw new StatusError(outcome.status);
-  return outcome;
+  return orCorrupt('a reply', () => {
+    const outcome = outcomeIn(kind, sealed);
+    if ('status' in outcome) throw new StatusError(outcome.status);
+    return outcome;
+  });
 }
 
 function outcomeIn<K extends LaneRequestKind>(

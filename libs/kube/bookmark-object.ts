@@ -1,4 +1,3 @@
-import { goJson } from './go-json.ts';
 import { jsonLayout } from './json-layout.ts';
 import { JsonReader } from './json-reader.ts';
 import { MalformedFrame } from './malformed-frame.ts';
@@ -17,6 +16,8 @@ interface Member {
   readonly key: string;
   readonly text: string;
 }
+
+const END_MEMBER: Member = { key: END_ANNOTATION, text: `"${END_ANNOTATION}":"true"` };
 
 /** In the layout of `object`, whose other members, of metadata and its annotations too, are kept. */
 export function jsonBookmark(object: Buffer): BookmarkObject {
@@ -41,13 +42,19 @@ export function jsonBookmark(object: Buffer): BookmarkObject {
 
 /** What a type of its own writes (that of DaemonSets does) stands in the one and the other; none are no member. */
 function annotationsMember(own: Member | undefined, end: boolean): Member[] {
-  const held = JSON.parse(`{${own?.text ?? ''}}`) as { annotations?: Record<string, string> };
-  const { [END_ANNOTATION]: _, ...kept } = held.annotations ?? {};
-  const all = Object.entries({ ...kept, ...(end ? { [END_ANNOTATION]: 'true' } : {}) });
+  const kept = own === undefined ? [] : annotationsIn(own).filter(({ key }) => key !== END_ANNOTATION);
+  const all = end ? [...kept, END_MEMBER] : kept;
   if (all.length === 0) return [];
   // In the order of their keys, as Go writes a map.
-  const text = goJson(Object.fromEntries(all.toSorted(([a], [b]) => (a < b ? -1 : 1))));
-  return [{ key: 'annotations', text: `"annotations":${text}` }];
+  const texts = all.toSorted((a, b) => (a.key < b.key ? -1 : 1)).map(({ text }) => text);
+  return [{ key: 'annotations', text: `"annotations":{${texts.join(',')}}` }];
+}
+
+function annotationsIn({ text }: Member): Member[] {
+  const reader = new JsonReader(Buffer.from(`{${text}}`, 'latin1'));
+  reader.enterObject();
+  reader.nextKey();
+  return readMembers(reader);
 }
 
 /** The members of the object's metadata, and what stands before and after it. */
@@ -67,9 +74,10 @@ function splitMetadata(object: Buffer): { before: string; members: readonly Memb
   throw new MalformedFrame('a bookmark with metadata', reader.at);
 }
 
+/** Of the object at the cursor; none of a null. */
 function readMembers(reader: JsonReader): Member[] {
   const members: Member[] = [];
-  reader.enterObject();
+  if (!reader.enterObject()) return members;
   while (reader.nextKey()) {
     const key = reader.text();
     const { start } = reader;

@@ -32,6 +32,7 @@ describe('L13: continue tokens', () => {
     ['a version beyond what can be counted to', token('{"v":"meta.k8s.io/v1","rv":9007199254740993,"start":"a"}')],
     ['no start', token('{"v":"meta.k8s.io/v1","rv":1,"start":""}')],
     ['another format', token('{"v":"meta.k8s.io/v2","rv":1,"start":"a"}')],
+    ['half a character', token('{"v":"meta.k8s.io/v1","rv":1,"start":"\\ud800"}')],
     ['a way up', token('{"v":"meta.k8s.io/v1","rv":1,"start":"../a"}')],
     ['a way to nowhere', token('{"v":"meta.k8s.io/v1","rv":1,"start":"/a//b"}')],
     ['other white space', token('{"v":"meta.k8s.io/v1", "rv":1,"start":"a"}')],

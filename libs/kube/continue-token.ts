@@ -48,7 +48,9 @@ function readJson(text: string): ContinueToken | undefined {
     throw error;
   }
   const { rv, start } = value ?? {};
-  if (typeof start !== 'string' || typeof rv !== 'number' || !Number.isSafeInteger(rv) || rv === 0) return undefined;
+  if (typeof rv !== 'number' || !Number.isSafeInteger(rv) || rv === 0) return undefined;
+  // Go reads and writes a surrogate that is alone as U+FFFD.
+  if (typeof start !== 'string' || !start.isWellFormed()) return undefined;
   return { rv, start };
 }
 

@@ -46,6 +46,7 @@ function goNumber(source: string): string {
     if (whole >= INT64.min && whole <= INT64.max) return whole.toString();
   }
   const value = Number(source);
+  if (Object.is(value, -0)) return '-0';
   const [mantissa = '', exponent = ''] = value.toExponential().split('e');
   const power = Number(exponent);
   if (power >= -4 && power < 6) return String(value);

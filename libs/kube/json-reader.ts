@@ -24,8 +24,8 @@ for (const byte of Buffer.from(' \t\r\n,:{}[]"')) SCALAR_END[byte] = 1;
 const SCALAR_START = new Uint8Array(256);
 for (const byte of Buffer.from('-0123456789tfn')) SCALAR_START[byte] = 1;
 
-/** Of a number: that it has a fraction or an exponent, or more digits than surely fit into 64 bits. */
-const NOT_WHOLE = /^-?\d.*[.eE]|\d{19}/;
+/** Of a number: that it is -0, has a fraction or an exponent, or more digits than surely fit into 64 bits. */
+const NOT_WHOLE = /^-0|^-?\d.*[.eE]|\d{19}/;
 
 /**
  * A forward reader over the bytes of one JSON text: it finds keys and values and builds nothing but the strings it is
@@ -95,12 +95,12 @@ export class JsonReader {
     return this.#escaped() ? keys.findIndex((key) => key.toString() === this.text()) : -1;
   }
 
-  /** The key or string read last, its escapes undone. */
+  /** The key or string read last, its escapes undone; a surrogate that is alone is U+FFFD, as Go reads it. */
   text(): string {
     const { bytes, start, end } = this;
     if (!this.#escaped()) return bytes.toString('utf8', start, end);
     try {
-      return JSON.parse(bytes.toString('utf8', start - 1, end + 1)) as string;
+      return (JSON.parse(bytes.toString('utf8', start - 1, end + 1)) as string).toWellFormed();
     } catch {
       // The parser's own error quotes the text, which may be a Secret's, so it is not kept as the cause.
       throw new MalformedFrame('a JSON string', start);

@@ -17,12 +17,14 @@ const BLANK = 0x20;
 const GROWTH = 2;
 /** Room asked for at once beyond what is needed. */
 const SPARE_BYTES = 1024;
+/** Handed on from here on: of a deep value each byte can become a line of its depth, ten thousand times what came in. */
+const PIECE_BYTES = 64 * 1024;
 
 /**
  * Indents JSON as kube-apiserver does for `?pretty=true` (Go's json.MarshalIndent with two spaces; protocol row N4),
- * chunk by chunk: what is held between two chunks is a few numbers. Nothing of strings and numbers is changed, white
- * space between tokens is dropped, also that at the end: upstream's indented answers end without a line break. The
- * input is taken to be JSON, unchecked.
+ * chunk by chunk: what is held between two chunks is a few numbers, and of what is written one piece at a time. Nothing
+ * of strings and numbers is changed, white space between tokens is dropped, also that at the end: upstream's indented
+ * answers end without a line break. The input is taken to be JSON, unchecked.
  */
 export class PrettyPrinter {
   #depth = 0;
@@ -34,29 +36,38 @@ export class PrettyPrinter {
   #out = Buffer.alloc(0);
   #length = 0;
 
-  /** What is written for `chunk`, which may end anywhere. May be empty; it is the caller's own. */
-  push(chunk: Buffer): Buffer {
-    this.#out = Buffer.allocUnsafeSlow(chunk.length * GROWTH + SPARE_BYTES);
-    this.#length = 0;
+  /**
+   * What is written for `chunk`, which may end anywhere, in pieces made as they are asked for: of at most 128 KiB and one
+   * line's indentation. They are the caller's own. To be read to its end before the next chunk is pushed.
+   */
+  *push(chunk: Buffer): Generator<Buffer, void> {
     let at = 0;
     while (at < chunk.length) {
+      if (this.#length === 0) this.#reserve(Math.min(chunk.length - at, PIECE_BYTES));
       if (this.#inString) at = this.#string(chunk, at);
       else this.#token(chunk[at++]!);
+      if (this.#length >= PIECE_BYTES) yield this.#take();
     }
+    if (this.#length > 0) yield this.#take();
+  }
+
+  #take(): Buffer {
     const out = this.#out.subarray(0, this.#length);
     this.#out = Buffer.alloc(0);
+    this.#length = 0;
     return out;
   }
 
-  /** Copies what of a string is in `chunk`; returns where it, or the chunk, ends. */
+  /** Copies a piece of a string at most; returns where it, the string or the chunk ends. */
   #string(chunk: Buffer, start: number): number {
-    // Enough for all of the chunk that is left, so that each byte is written without another look.
-    this.#reserve(chunk.length - start);
+    const stop = Math.min(chunk.length, start + PIECE_BYTES);
+    // Enough for all of it, so that each byte is written without another look.
+    this.#reserve(stop - start);
     const out = this.#out;
     let length = this.#length;
     let escaped = this.#escaped;
     let at = start;
-    while (at < chunk.length) {
+    while (at < stop) {
       const byte = chunk[at++]!;
       out[length++] = byte;
       if (escaped) escaped = false;
@@ -119,8 +130,5 @@ export class PrettyPrinter {
 /** `parts` of one JSON text, indented: see PrettyPrinter. */
 export function* prettyJson(parts: Iterable<Buffer>): Generator<Buffer, void> {
   const printer = new PrettyPrinter();
-  for (const part of parts) {
-    const pretty = printer.push(part);
-    if (pretty.length > 0) yield pretty;
-  }
+  for (const part of parts) yield* printer.push(part);
 }

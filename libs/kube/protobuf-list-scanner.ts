@@ -94,6 +94,8 @@ export class ProtobufListScanner implements ListScanner {
   #onTag(tag: number): void {
     this.#field = tag >>> 3;
     if (tag >= MAX_TAG || this.#field === 0) throw this.#malformed('a protobuf field number');
+    // All fields known here, of the envelope and of the list, are messages.
+    if (this.#field <= ITEMS && (tag & 7) !== LENGTH_DELIMITED) throw this.#malformed('a length-delimited field');
     switch (tag & 7) {
       case LENGTH_DELIMITED:
         this.#state = 'length';
