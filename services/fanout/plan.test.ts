@@ -274,5 +274,8 @@ describe('everything else is upstream’s', () => {
     const info = { ...POD, namespaced: false };
     expect(plan('/api/v1/namespaces/a/nodes?watch=true', { info }).kind).toBe('forward');
     expect(plan('/api/v1/pods/x?resourceVersion=0').kind).toBe('forward');
+    expect(plan('/api/v1/watch/pods/x').kind).toBe('forward');
+    expect(plan('/api/v1/watch/namespaces/a/pods/x').kind).toBe('watch');
+    expect(plan('/api/v1/pods?watch=true&resourceVersion=5&fieldSelector=metadata.name%3Dx').kind).toBe('watch');
   });
 });

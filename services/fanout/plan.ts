@@ -71,12 +71,19 @@ export function planOf(request: ApiRequest, headers: Headers, info: ResourceInfo
   if (!request.cacheable || info === undefined || !info.watchable || !info.local) return FORWARD;
   // A namespaced path of a cluster-scoped resource, or the other way round, is a 404 upstream (CVE-2019-11247).
   if (request.namespace !== '' && !info.namespaced && request.resource !== 'namespaces') return FORWARD;
+  if (namesInNoNamespace(request, info)) return FORWARD;
   try {
     return planServed(request, headers, info);
   } catch (error) {
     if (error instanceof StatusError || error instanceof ShardSelectorError) return FORWARD;
     throw error;
   }
+}
+
+/** True for the path of one object of a namespaced resource without a namespace; a selector may well ask for a name. */
+function namesInNoNamespace(request: ApiRequest, info: ResourceInfo): boolean {
+  const inPath = request.name !== '' && (request.verb === 'get' || request.legacyWatchPrefix);
+  return inPath && info.namespaced && request.namespace === '';
 }
 
 function planServed(request: ApiRequest, headers: Headers, info: ResourceInfo): Plan {
@@ -149,7 +156,6 @@ function planGet(request: ApiRequest, common: Omit<ReadPlan, 'interest'>, info: 
   if (freshness === undefined) return FORWARD;
   // Row O1: upstream reads these from its store, however many ask. A fenced GET needs no more than to go on here.
   if (freshness.kind === 'fresh') return FORWARD;
-  if (info.namespaced && request.namespace === '') return FORWARD;
   const interest = new Interest({
     namespace: info.namespaced ? request.namespace : '',
     name: request.name,

@@ -133,9 +133,9 @@ describe('LIST', () => {
 
 describe('pages', () => {
   const names = ({ items }: List): string[] => items.map(({ metadata }) => metadata.name);
-  const ask = async (of: TestLaneView, query: string, options = {}) => {
-    const { exchange, plan } = asked<ListPlan>(`/api/v1/pods?${query}`);
-    const outcome = await answerList(exchange, plan, context(of, options));
+  const ask = async (view: TestLaneView, query: string, { of = 'pods', shardsUpstream = false } = {}) => {
+    const { exchange, plan } = asked<ListPlan>(`/api/v1/${of}?${query}`);
+    const outcome = await answerList(exchange, plan, context(view, { shardsUpstream }));
     const body = outcome === 'done' ? (JSON.parse(exchange.client.text) as List) : undefined;
     return { outcome, body: body!, exchange };
   };
@@ -264,6 +264,16 @@ describe('pages', () => {
     await expect(ask(lane, `${query}&continue=${token}`)).rejects.toMatchObject({
       status: { code: 410, metadata: { continue: expect.any(String) as string } },
     });
+  });
+
+  test('L10, G2: of a part of Events that are yet to come too: upstream is not asked, and they are too late', async () => {
+    const lane = new (class extends TestLaneView {
+      override readonly lane = { ...new TestLaneView(10).lane, resource: 'events' };
+    })(10);
+    const shards = encodeURIComponent("shardRange(object.metadata.uid, '0x0000000000000000', '0x8000000000000000')");
+    lane.timeOut();
+    const query = `shardSelector=${shards}&resourceVersion=12&resourceVersionMatch=Exact`;
+    await expect(ask(lane, query, { of: 'events' })).rejects.toMatchObject({ status: { code: 504 } });
   });
 
   test('I9: how much of a lane a page has to be proved of', async () => {

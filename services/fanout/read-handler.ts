@@ -120,7 +120,9 @@ async function stateAt(
   const { view } = context;
   if (view.ageOf(rv) > PAST_MS) return undefined;
   const held = view.cache.at(rv, interest);
-  if (held !== undefined || rv <= view.cache.watermark || !isCachedUpstream(lane)) return held;
+  if (held !== undefined || rv <= view.cache.watermark) return held;
+  // Upstream's store says at once that it has not come so far; a part is not asked of it.
+  if (!isCachedUpstream(lane) && interest.shards === undefined) return undefined;
   const request = { ...context, freshness: { kind: 'not-older-than', rv }, extent: { interest, limit: 0 } } as const;
   // Proof of a later version is none of what was before: something may have come and gone.
   return await whenFresh(request, (proved) =>

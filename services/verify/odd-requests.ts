@@ -250,6 +250,8 @@ function numbers(draft: Draft, random: Random): void {
     ['export', 'true'],
     ['exact', 'true'],
   ] as const);
+  // A watch without any time ends before its first event or behind it, by chance.
+  if ((isWatch(draft) || draft.watchPrefix) && name === 'timeoutSeconds' && value === '-1') return;
   setQuery(draft, name, value);
 }
 
