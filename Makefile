@@ -4,7 +4,7 @@ NODE24 := node services/cli/node24.js
 VITEST := $(NODE24) node_modules/vitest/vitest.mjs run
 RESULTS := test/results
 
-.PHONY: help install demo test check conformance distributed prove-sidecar prove-distributed prove-conformance bench assets
+.PHONY: help install demo test check conformance distributed prove-sidecar prove-distributed prove-conformance simulation mutations prove-simulation bench assets
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-17s %s\n", $$1, $$2 }'
@@ -34,6 +34,15 @@ assets: install ## builds kube-apiserver, etcd and the other real components, on
 
 conformance: assets ## dogwatch in front of a real control plane: kubectl, informers, kubelets, upstream's own suites
 	$(VITEST) --project conformance --reporter=default --reporter=json --outputFile.json=$(RESULTS)/conformance-suites.json
+
+simulation: install ## 1,000 fresh seeds of the deterministic simulation; SEEDS=... for more
+	$(NODE24) test/simulation/simulate.main.ts --seeds $(or $(SEEDS),1000)
+
+mutations: install ## plants bugs one by one: the simulation, or a test named with it, must catch each
+	$(NODE24) test/mutations/mutants.main.ts
+
+prove-simulation: install ## 100,000 fresh seeds
+	$(NODE24) test/simulation/simulate.main.ts --seeds 100000
 
 SIDECAR := $(addprefix conformance/,streams kubectl streaming rights kubelet informers upstream-cases fanin upstream-restart sidecar-restart idle-memory burst)
 prove-sidecar: assets ## all that the README claims of the sidecar, at full size, written to test/results/sidecar.json

@@ -14,6 +14,7 @@ export default defineConfig({
             'bench/**/*.test.ts',
             'test/*.test.ts',
             'test/simulation/**/*.test.ts',
+            'test/mutations/**/*.test.ts',
             'test/support/**/*.test.ts',
           ],
         },

@@ -193,7 +193,7 @@ describe('a resource at rest', () => {
       await Promise.all(Array.from({ length: CALLERS }, () => through.list(path, true)));
       // But for the lane's own watch, which counts when it has ended.
       const asked = (await upstreamReads(resource)) - before;
-      recordClaim(`freshness-herd-cold-${resource}`, { callers: CALLERS, upstreamRequests: asked });
+      recordClaim(`freshness-herd-cold-${resource.replace('/', '-')}`, { callers: CALLERS, upstreamRequests: asked });
       expect(asked).toBeLessThanOrEqual(3);
     },
   );

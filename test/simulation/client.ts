@@ -123,7 +123,7 @@ export class SimClient {
     let capacity = writes;
     return watcher.pump({
       write: (bytes) => {
-        for (const line of bytes.toString().split('\n')) if (line !== '') this.#take(JSON.parse(line) as Event);
+        for (const line of bytes.toString().split('\n')) if (line !== '') this.#takeLine(line);
         return --capacity > 0;
       },
     });
@@ -152,6 +152,26 @@ export class SimClient {
     this.counts.lists++;
     const rv = cache.watermark;
     return { kind: 'initial', objects: cache.select(this.owed.interest), rv, end: bookmarkAt(rv, true) };
+  }
+
+  #takeLine(line: string): void {
+    const event = JSON.parse(line) as Event;
+    if (event.type !== 'BOOKMARK') this.#checkBytes(event, line.slice(line.indexOf('"object":') + 9, -1));
+    this.#take(event);
+  }
+
+  /**
+   * Promise I1: every byte is upstream's. What left a selector, or was deleted, is told of as it was before; across a
+   * repair as it was when it was last seen.
+   */
+  #checkBytes({ type, object: { metadata } }: Event, text: string): void {
+    const { namespace, name, uid, resourceVersion } = metadata;
+    const of = { uid, rv: Number(resourceVersion) };
+    const key = `${namespace}/${name}`;
+    const written = text === this.#history.writtenAt(key, of);
+    const before = type === 'DELETED' ? this.#history.statesBefore(key, of) : [];
+    const isTrue = type === 'DELETED' && this.#exact ? text === before[0] : written || before.includes(text);
+    this.#check(isTrue, `I1: upstream never wrote ${type} ${text}`);
   }
 
   #take({ type, object: { metadata } }: Event): void {

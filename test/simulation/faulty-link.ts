@@ -1,13 +1,14 @@
 import type { Envelope } from '@dogwatch/bus/envelope.ts';
 import { type Batch, comparePositions } from '@dogwatch/watch/watch-cache.ts';
+import type { Faults } from './faults.ts';
 import type { Random } from './random.ts';
 
-/** Of the envelopes of one track; a lane of many is not to be always in repair. */
-const DROPPED = 0.05;
-const DOUBLED = 0.04;
-/** An envelope of the past comes again, behind newer ones. */
-const AGAIN = 0.03;
-const STALLED = 0.02;
+export interface FaultyLinkOptions {
+  readonly partitions: number;
+  readonly random: Random;
+  readonly faults: Faults;
+  readonly deliver: (envelope: Envelope, partition: number) => void;
+}
 
 /** Two batches as one, if the second continues the first. */
 function join({ previous, changes }: Batch, next: Batch): Batch | undefined {
@@ -26,6 +27,7 @@ function join({ previous, changes }: Batch, next: Batch): Batch | undefined {
  */
 export class FaultyLink {
   readonly #random: Random;
+  readonly #chances: Faults;
   readonly #deliver: (envelope: Envelope, partition: number) => void;
   readonly #queues: Envelope[][];
   readonly #past: Envelope[][];
@@ -33,8 +35,9 @@ export class FaultyLink {
   #faults = true;
   dropped = 0;
 
-  constructor(partitions: number, random: Random, deliver: (envelope: Envelope, partition: number) => void) {
+  constructor({ partitions, random, faults, deliver }: FaultyLinkOptions) {
     this.#random = random;
+    this.#chances = faults;
     this.#deliver = deliver;
     this.#queues = Array.from({ length: partitions }, () => []);
     this.#past = Array.from({ length: partitions }, () => []);
@@ -52,19 +55,20 @@ export class FaultyLink {
   }
 
   publish(partition: number, envelope: Envelope): void {
-    if (this.#faults && this.#random.chance(DROPPED / Math.sqrt(this.#queues.length))) {
+    // A lane of many tracks is not to be always in repair.
+    if (this.#faults && this.#random.chance(this.#chances.dropped / Math.sqrt(this.#queues.length))) {
       this.dropped++;
       return;
     }
     this.#queues[partition]!.push(envelope);
-    if (this.#faults && this.#random.chance(DOUBLED)) this.#queues[partition]!.push(envelope);
+    if (this.#faults && this.#random.chance(this.#chances.doubled)) this.#queues[partition]!.push(envelope);
   }
 
   /** Delivers one envelope; false if none is due. */
   step(): boolean {
     const random = this.#random;
-    if (this.#faults && random.chance(STALLED)) this.#stalled.add(random.below(this.#queues.length));
-    if (random.chance(STALLED * 2)) this.#stalled.clear();
+    if (this.#faults && random.chance(this.#chances.stalled)) this.#stalled.add(random.below(this.#queues.length));
+    if (random.chance(this.#chances.goesOn)) this.#stalled.clear();
     const due = [...this.#queues.keys()].filter((at) => this.#queues[at]!.length > 0 && !this.#stalled.has(at));
     if (due.length === 0) return false;
     const partition = random.pick(due);
@@ -73,7 +77,7 @@ export class FaultyLink {
     past.push(envelope);
     if (past.length > 20) past.shift();
     this.#deliver(envelope, partition);
-    if (this.#faults && random.chance(AGAIN)) this.#again(partition);
+    if (this.#faults && random.chance(this.#chances.again)) this.#again(partition);
     return true;
   }
 

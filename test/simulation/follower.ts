@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import { MemoryBus } from '@dogwatch/bus/memory-bus.ts';
+import type { Bus } from '@dogwatch/bus/bus.ts';
+import type { Envelope } from '@dogwatch/bus/envelope.ts';
 import type { Lane } from '@dogwatch/kube/lane.ts';
 import type { Clock } from '@dogwatch/process/clock.ts';
 import type { Log } from '@dogwatch/process/log.ts';
 import { LaneReplica, type ReplicaLimits } from '@dogwatch/replica/lane-replica.ts';
 import type { SimClient } from './client.ts';
+import type { Faults } from './faults.ts';
 import { FaultyLink } from './faulty-link.ts';
 import { OpenWatches } from './open-watches.ts';
 import type { Peer } from './peer.ts';
@@ -24,7 +26,10 @@ export interface FollowerOptions {
   readonly partitions: number;
   readonly ingest: SimIngest;
   readonly peer: Peer;
+  /** On which proofs of freshness are asked for; envelopes come by the link. */
+  readonly bus: Bus;
   readonly random: Random;
+  readonly faults: Faults;
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: ReplicaLimits;
@@ -37,16 +42,15 @@ export class Follower implements SimNode {
   readonly #watches: OpenWatches;
 
   constructor(options: FollowerOptions) {
-    const { lane, partitions, ingest, peer, random, clock, log, limits } = options;
+    const { lane, partitions, ingest, peer, bus, random, faults, clock, log, limits } = options;
     this.replica = new LaneReplica(
       lane,
       Array.from({ length: partitions }, (_, i) => i),
-      { bus: new MemoryBus(), recovery: peer, clock, log },
+      { bus, recovery: peer, clock, log },
       limits,
     );
-    this.link = new FaultyLink(partitions, random, (envelope, partition) =>
-      this.replica.onEnvelope(envelope, partition),
-    );
+    const deliver = (envelope: Envelope, partition: number): void => this.replica.onEnvelope(envelope, partition);
+    this.link = new FaultyLink({ partitions, random, faults, deliver });
     this.replica.onEnd((end) => {
       if (end !== 'expired') return;
       assert(ingest.epoch > this.replica.epoch, 'watches were ended with 410, though their history goes on');

@@ -17,6 +17,8 @@ export class History {
   /** Upstream's revision; other resources move it too. */
   rv: ResourceVersion = 100;
   readonly #live = new Map<string, { readonly object: KubeObject; readonly parts: Parameters<typeof pod>[2] }>();
+  /** Of every key, the objects that stood under it. */
+  readonly #versions = new Map<string, KubeObject[]>();
   readonly #states = new Map<ResourceVersion, ReadonlyMap<string, KubeObject>>();
   #incarnations = 0;
 
@@ -60,6 +62,22 @@ export class History {
       .toSorted();
   }
 
+  /** The JSON of the object written under `key` at `rv`; undefined if none was. */
+  writtenAt(key: string, { uid, rv }: { uid: string; rv: ResourceVersion }): string | undefined {
+    return this.#versions
+      .get(key)
+      ?.findLast((object) => object.rv === rv && object.uid === uid)
+      ?.bytes.toString();
+  }
+
+  /** The JSON of all states of object `uid` before `rv`, each with that version (row W15), the newest first. */
+  statesBefore(key: string, { uid, rv }: { uid: string; rv: ResourceVersion }): string[] {
+    return (this.#versions.get(key) ?? [])
+      .filter((object) => object.uid === uid && object.rv < rv)
+      .map((object) => object.bytes.toString().replace(`"resourceVersion":"${object.rv}"`, `"resourceVersion":"${rv}"`))
+      .toReversed();
+  }
+
   #put(key: string, random: Random): void {
     const [namespace = '', name = ''] = key.split('/');
     const held = this.#live.get(key);
@@ -69,6 +87,9 @@ export class History {
     const parts = { namespace, uid, labels: random.pick(LABELS), ...(node === undefined ? {} : { node }) };
     const object = pod(name, this.rv, parts);
     this.#live.set(key, { object, parts });
+    const versions = this.#versions.get(key);
+    if (versions === undefined) this.#versions.set(key, [object]);
+    else versions.push(object);
     this.#push(held === undefined ? 'ADDED' : 'MODIFIED', object);
   }
 

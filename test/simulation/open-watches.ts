@@ -1,6 +1,7 @@
 import type { LaneEnd } from '@dogwatch/watch/lane-view.ts';
 import type { WatchCache } from '@dogwatch/watch/watch-cache.ts';
 import { WatchGroups } from '@dogwatch/watch/watch-groups.ts';
+import { expectTrimmed } from './bounds.ts';
 import { type SimClient, bookmarkAt } from './client.ts';
 
 /** What watches are opened on. */
@@ -47,7 +48,9 @@ export class OpenWatches {
   }
 
   trim(): void {
-    this.#groups?.groups.trim();
+    if (this.#groups === undefined) return;
+    this.#groups.groups.trim();
+    expectTrimmed(this.#groups.groups);
   }
 
   close(): void {

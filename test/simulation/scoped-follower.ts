@@ -9,6 +9,7 @@ import type { ScopedView } from '@dogwatch/replica/scoped-view.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import { interest } from '@dogwatch/watch/test-objects.ts';
 import type { WatchCache } from '@dogwatch/watch/watch-cache.ts';
+import { expectBounded } from './bounds.ts';
 import type { SimClient } from './client.ts';
 import type { SimNode } from './follower.ts';
 import type { History } from './history.ts';
@@ -73,6 +74,7 @@ export class ScopedFollower implements SimNode {
     for (const view of this.#open.keys()) {
       if (!view.ready) continue;
       const { cache, scope } = view;
+      expectBounded(cache, this.#options.limits);
       if (this.#checked.get(cache) === cache.watermark) continue;
       this.#checked.set(cache, cache.watermark);
       const held = [...cache.snapshot().range()].map(({ key, rv, uid }) => `${key}@${rv} ${uid}`);

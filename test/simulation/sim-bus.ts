@@ -1,9 +1,8 @@
 import { type Bus, type LaneRequestKind, type LaneRequests, NoResponder } from '@dogwatch/bus/bus.ts';
 import type { Envelope } from '@dogwatch/bus/envelope.ts';
+import type { Faults } from './faults.ts';
 import { FaultyLink } from './faulty-link.ts';
 import type { Random } from './random.ts';
-
-const LOST = 0.08;
 
 interface Server {
   handle(kind: LaneRequestKind, request: unknown): Promise<unknown>;
@@ -12,6 +11,7 @@ interface Server {
 /** Links of shards to those who follow them, and requests to shards: in order, but late, lost, or answered in vain. */
 export class SimBus implements Bus {
   readonly #random: Random;
+  readonly #chances: Faults;
   readonly #servers = new Map<string, Server>();
   readonly #followers = new Map<string, (envelope: Envelope) => void>();
   readonly #links = new Map<string, FaultyLink>();
@@ -20,8 +20,9 @@ export class SimBus implements Bus {
   readonly #answers: (() => void)[] = [];
   #faults = true;
 
-  constructor(random: Random) {
+  constructor(random: Random, faults: Faults) {
     this.#random = random;
+    this.#chances = faults;
   }
 
   heal(): void {
@@ -50,7 +51,12 @@ export class SimBus implements Bus {
   publish(track: string, envelope: Envelope): void {
     let link = this.#links.get(track);
     if (link === undefined) {
-      link = new FaultyLink(1, this.#random, (delivered) => this.#followers.get(track)?.(delivered));
+      link = new FaultyLink({
+        partitions: 1,
+        random: this.#random,
+        faults: this.#chances,
+        deliver: (delivered) => this.#followers.get(track)?.(delivered),
+      });
       if (!this.#faults) link.heal();
       this.#links.set(track, link);
     }
@@ -76,7 +82,7 @@ export class SimBus implements Bus {
     to = '',
   ): Promise<LaneRequests[K]['reply']> {
     const { promise, resolve, reject } = Promise.withResolvers<LaneRequests[K]['reply']>();
-    const lost = (): boolean => this.#faults && this.#random.chance(LOST);
+    const lost = (): boolean => this.#faults && this.#random.chance(this.#chances.lost);
     const requests = this.#requests.get(to) ?? [];
     this.#requests.set(to, requests);
     const server = this.#servers.get(to);

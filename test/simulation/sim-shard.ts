@@ -7,6 +7,7 @@ import type { Log } from '@dogwatch/process/log.ts';
 import type { ReplicaLimits } from '@dogwatch/replica/lane-replica.ts';
 import { HeldTrack } from '@dogwatch/shard/held-track.ts';
 import { trackOf } from '@dogwatch/watch/partition.ts';
+import type { Faults } from './faults.ts';
 import { FaultyLink } from './faulty-link.ts';
 import type { Peer } from './peer.ts';
 import type { Random } from './random.ts';
@@ -19,6 +20,7 @@ export interface SimShardOptions {
   readonly bus: SimBus;
   readonly peer: Peer;
   readonly random: Random;
+  readonly faults: Faults;
   readonly clock: Clock;
   readonly log: Log;
   readonly limits: ReplicaLimits;
@@ -32,7 +34,7 @@ export class SimShard {
   readonly held: readonly HeldTrack[];
 
   constructor(options: SimShardOptions) {
-    const { name, lane, partitions, bus, peer, random } = options;
+    const { name, lane, partitions, bus, peer, random, faults } = options;
     this.name = name;
     const followed = new Map<string, (envelope: Envelope) => void>();
     const own: Bus = {
@@ -50,9 +52,8 @@ export class SimShard {
       { length: partitions },
       (_, partition) => new HeldTrack({ ...options, bus: own, shard: name, partition, recovery: peer }),
     );
-    this.link = new FaultyLink(partitions, random, (envelope, partition) =>
-      followed.get(trackOf(lane, partition))?.(envelope),
-    );
+    const deliver = (envelope: Envelope, partition: number): void => followed.get(trackOf(lane, partition))?.(envelope);
+    this.link = new FaultyLink({ partitions, random, faults, deliver });
     bus.begin(name, {
       handle: async (kind, request) => {
         if (kind === 'sync') return this.#sync(request as LaneRequests['sync']['request']);

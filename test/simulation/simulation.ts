@@ -6,7 +6,9 @@ import type { ReplicaLimits } from '@dogwatch/replica/lane-replica.ts';
 import type { ResourceVersion } from '@dogwatch/kube/resource-version.ts';
 import type { WatchCache } from '@dogwatch/watch/watch-cache.ts';
 import { interest } from '@dogwatch/watch/test-objects.ts';
+import { expectBounded } from './bounds.ts';
 import { SimClient } from './client.ts';
+import { type Faults, USUAL_FAULTS } from './faults.ts';
 import { Follower, type SimNode } from './follower.ts';
 import { History, Owed } from './history.ts';
 import { SimIngest } from './ingest.ts';
@@ -14,7 +16,9 @@ import type { OpenWatches } from './open-watches.ts';
 import { Peer } from './peer.ts';
 import { Random } from './random.ts';
 import { ScopedFollower } from './scoped-follower.ts';
+import { Reader } from './reader.ts';
 import { SimBus } from './sim-bus.ts';
+import { SimFence } from './sim-fence.ts';
 import { SimShard } from './sim-shard.ts';
 
 export interface Scenario {
@@ -28,6 +32,8 @@ export interface Scenario {
   /** There are shards, and fan-out nodes that hold only what their clients want. Not with `expiry`. */
   readonly scopes: boolean;
   readonly limits: ReplicaLimits;
+  /** Default: all, as often as usual. */
+  readonly faults?: Faults;
 }
 
 const FOLLOWERS = 3;
@@ -65,6 +71,8 @@ export interface Report {
   readonly listings: number;
   readonly answers: { readonly changes: number; readonly state: number; readonly delivered: number };
   readonly clients: SimClient['counts'];
+  /** Reads that were proved fresh, and those that could not be. */
+  readonly reads: Reader['counts'];
 }
 
 /**
@@ -74,11 +82,14 @@ export interface Report {
  */
 export class Simulation {
   readonly #scenario: Scenario;
+  readonly #faults: Faults;
   readonly #random: Random;
   readonly #clock: FakeClock = createFakeClock();
   readonly #history = new History();
   readonly #ingest: SimIngest;
   readonly #peer: Peer;
+  readonly #fence: SimFence;
+  readonly #reader: Reader;
   readonly #followers: Follower[];
   readonly #bus: SimBus;
   readonly #shards: SimShard[] = [];
@@ -91,6 +102,8 @@ export class Simulation {
 
   constructor(scenario: Scenario) {
     this.#scenario = scenario;
+    const { faults = USUAL_FAULTS, repairs } = scenario;
+    this.#faults = repairs ? faults : { ...faults, forgets: 0, listings: 0 };
     const random = (this.#random = new Random(scenario.seed));
     const history = this.#history;
     for (let i = 0; i < 30; i++) history.step(random, false);
@@ -103,8 +116,10 @@ export class Simulation {
         for (const { link } of [...this.#followers, ...this.#shards]) link.publish(partition, envelope);
       },
     });
-    this.#peer = new Peer(this.#ingest, random, scenario.repairs);
-    this.#bus = new SimBus(random);
+    this.#peer = new Peer(this.#ingest, random, this.#faults);
+    this.#fence = new SimFence({ ingest: this.#ingest, history, random, faults: this.#faults });
+    this.#reader = new Reader(history);
+    this.#bus = new SimBus(random, this.#faults);
     for (let i = 0; i < (scenario.scopes ? 1 : FOLLOWERS); i++) this.#followers.push(this.#newFollower());
     if (scenario.scopes) {
       for (const name of SHARDS) this.#shards.push(this.#newShard(name));
@@ -147,12 +162,14 @@ export class Simulation {
       listings: this.#ingest.listings,
       answers: this.#peer.given,
       clients,
+      reads: this.#reader.counts,
     };
   }
 
   async #step(): Promise<void> {
     const random = this.#random;
-    const { expiry, repairs } = this.#scenario;
+    const { expiry } = this.#scenario;
+    const { hops, followerRestarts, listings } = this.#faults;
     const follower = random.pick(this.#followers);
     const client = random.pick(this.#clients);
     const actions: readonly [number, () => void | Promise<void>][] = [
@@ -161,13 +178,15 @@ export class Simulation {
       [3, () => this.#ingest.watermark()],
       [60, () => this.#times(() => follower.link.step())],
       [20, () => this.#pump(client)],
-      [6, () => this.#move(client)],
+      [hops, () => this.#move(client)],
       [8, () => this.#eachOf(random.pick(this.#nodes), (watches) => watches.bookmark())],
       [4, () => this.#eachOf(random.pick(this.#nodes), (watches) => watches.trim())],
       [12, () => this.#times(() => this.#peer.step())],
       [8, () => this.#clock.advanceAsync(random.below(300))],
-      [0.2, () => this.#restart(follower)],
-      [repairs ? 0.3 : 0, () => this.#ingest.list(random.chance(0.2))],
+      [3, () => this.#reader.read(follower.replica)],
+      [9, () => this.#times(() => this.#fence.step())],
+      [followerRestarts, () => this.#restart(follower)],
+      [listings, () => this.#ingest.list(random.chance(0.2))],
       ...(this.#scenario.scopes ? this.#scopedActions() : []),
     ];
     let at = random.next() * actions.reduce((total, [weight]) => total + weight, 0);
@@ -176,18 +195,20 @@ export class Simulation {
     await this.#clock.advanceAsync(0);
     for (const { replica } of this.#followers) if (replica.ready) this.#expectTruth(replica.cache);
     for (const scoped of this.#scoped) scoped.expectTruth();
+    this.#reader.expectNothingStale();
   }
 
   #scopedActions(): [number, () => void][] {
     const random = this.#random;
+    const { releases, moves, shardRestarts, nodeRestarts } = this.#faults;
     return [
       [40, () => this.#times(() => random.pick(this.#shards).link.step())],
       [120, () => this.#times(() => this.#bus.step())],
       [15, () => random.pick(this.#shards).mark()],
-      [2, () => random.pick(this.#scoped).release(random)],
-      [0.5, () => (this.#owners = random.chance(0.5) ? SHARDS.toReversed() : [random.pick(SHARDS)])],
-      [0.3, () => this.#restartShard(random.below(this.#shards.length))],
-      [0.2, () => this.#restartScoped(random.below(this.#scoped.length))],
+      [releases, () => random.pick(this.#scoped).release(random)],
+      [moves, () => (this.#owners = random.chance(0.5) ? SHARDS.toReversed() : [random.pick(SHARDS)])],
+      [shardRestarts, () => this.#restartShard(random.below(this.#shards.length))],
+      [nodeRestarts, () => this.#restartScoped(random.below(this.#scoped.length))],
     ];
   }
 
@@ -203,6 +224,7 @@ export class Simulation {
 
   /** What a follower holds is what there was at its watermark, wherever that is known to be whole. */
   #expectTruth(cache: WatchCache): void {
+    expectBounded(cache, this.#scenario.limits);
     if (cache.settled !== cache.watermark || this.#checked.get(cache) === cache.settled) return;
     this.#checked.set(cache, cache.settled);
     const held = [...cache.snapshot().range()].map(({ key, rv, uid }) => `${key}@${rv} ${uid}`);
@@ -235,6 +257,7 @@ export class Simulation {
       this.#ingest.watermark();
       for (let quiet = false; !quiet;) {
         const moved = [...this.#followers, ...this.#shards].map(({ link }) => link.step());
+        this.#fence.step();
         quiet = !this.#peer.step() && !this.#bus.step() && !moved.includes(true);
         await this.#clock.advanceAsync(0);
         if (quiet) for (const shard of this.#shards) shard.mark();
@@ -285,7 +308,7 @@ export class Simulation {
   }
 
   #isSlow(client: SimClient): boolean {
-    return this.#clients.indexOf(client) % 3 === 0 && this.#random.chance(0.95);
+    return this.#clients.indexOf(client) % 3 === 0 && this.#random.chance(this.#faults.slow);
   }
 
   /** The client's connection is cut; now or later it comes back somewhere. */
@@ -307,7 +330,7 @@ export class Simulation {
   }
 
   #newFollower(): Follower {
-    return new Follower({ ...this.#common, ingest: this.#ingest, peer: this.#peer });
+    return new Follower({ ...this.#common, ingest: this.#ingest, peer: this.#peer, bus: this.#fence.bus });
   }
 
   #newShard(name: string): SimShard {
@@ -329,6 +352,6 @@ export class Simulation {
     const { partitions, expiry, limits } = this.#scenario;
     const resource = expiry ? 'events' : 'pods';
     const lane: Lane = { group: '', version: 'v1', resource, encoding: 'json', view: 'object' };
-    return { lane, partitions, limits, random: this.#random, clock: this.#clock, log: silent };
+    return { lane, partitions, limits, random: this.#random, faults: this.#faults, clock: this.#clock, log: silent };
   }
 }
