@@ -237,7 +237,8 @@ export class SimClient {
   /** It goes on with the newest states, because it did not take every change in time. */
   #conflated(): void {
     this.counts.conflations++;
-    this.#toldTo(this.#at!.cache.watermark);
+    // Ahead of where it is attached, it goes on from what it holds.
+    this.#toldTo(Math.max(this.#at!.cache.watermark, this.#rv ?? 0));
   }
 
   #toldTo(rv: ResourceVersion): void {
