@@ -146,12 +146,17 @@ export class Watcher {
     return true;
   }
 
+  /** Whether a bookmark at `rv`, up to which everything was sent, would tell the client anything. */
+  vouchesFor(rv: ResourceVersion): boolean {
+    return this.#allowBookmarks && rv > this.#vouched && rv >= this.#sent && !this.#severed;
+  }
+
   /**
    * Sends a bookmark behind everything up to it: the group's, or one of its own at a version it is complete up to.
    * Nothing happens where there is nothing to vouch for.
    */
   bookmark(sink: Sink, { rv, bytes }: { rv: ResourceVersion; bytes: Buffer }): 'sent' | 'blocked' | 'not-due' {
-    if (!this.#allowBookmarks || rv <= this.#vouched || rv < this.#sent || this.#severed) return 'not-due';
+    if (!this.vouchesFor(rv)) return 'not-due';
     this.#sent = this.#vouched = rv;
     this.frames++;
     return sink.write(bytes) ? 'sent' : 'blocked';

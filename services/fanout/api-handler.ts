@@ -131,8 +131,9 @@ export class ApiHandler {
     try {
       outcome = await openWatch(exchange, plan, { watches: laneWatches, forwardBucket, upstreamShards, clock });
     } catch (error) {
-      if (error instanceof ResourceGone) return await this.#forwardGone(exchange, plan, error);
-      throw refusalOf(laneWatches.view, error);
+      if (!(error instanceof ResourceGone)) throw refusalOf(laneWatches.view, error);
+      this.#leaveToUpstream(plan, error);
+      outcome = { kind: 'forward' } as const;
     } finally {
       letGo();
     }
@@ -190,16 +191,11 @@ export class ApiHandler {
     }
   }
 
+  /** Also what is gone: upstream ends its watches of it a second later, and until then the lane is open. */
   #leaveToUpstream({ lane }: Pick<WatchPlan, 'lane'>, reason: unknown): void {
     const key = laneKey(lane);
     this.#unreadable.set(key, true, { ttlMs: UNREADABLE_MS, bytes: 0 });
     this.#deps.log.warn({ lane: key, err: reason }, 'dogwatch may not read this resource, or it is gone: forwarding');
-  }
-
-  /** Upstream ends its watches of it a second later, and until then the lane is open: nothing more is read of it. */
-  async #forwardGone(exchange: Exchange, plan: WatchPlan, reason: ResourceGone): Promise<void> {
-    this.#leaveToUpstream(plan, reason);
-    await this.#forward(exchange);
   }
 
   /** Undefined also where the lane is not open, and is not to be opened for this read alone. */

@@ -103,8 +103,9 @@ export class WatchStream implements WatcherOwner {
     const { view } = this.#lane;
     const watcher = this.#watcher!;
     const rv = watcher.completeTo(whole);
+    if (!watcher.vouchesFor(rv)) return 'not-due';
     const sent = watcher.bookmark(this.#client, { rv, bytes: frameBookmark(view.bookmark, rv, false) });
-    if (sent !== 'not-due') this.#bookmarkDue = false;
+    this.#bookmarkDue = false;
     if (sent === 'blocked') this.#block();
     return sent;
   }

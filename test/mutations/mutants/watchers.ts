@@ -35,8 +35,8 @@ export const WATCHER_MUTANTS: readonly Mutant[] = [
     id: 'bookmark-twice',
     promise: 'I3',
     file: WATCHER,
-    find: 'if (!this.#allowBookmarks || rv <= this.#vouched || rv < this.#sent || this.#severed)',
-    replace: 'if (!this.#allowBookmarks || this.#severed)',
+    find: 'return this.#allowBookmarks && rv > this.#vouched && rv >= this.#sent && !this.#severed;',
+    replace: 'return this.#allowBookmarks && !this.#severed;',
     what: 'a bookmark goes out at or below what was vouched for',
   },
   {
